@@ -1,0 +1,1 @@
+"""Segment and name the 25 vertebrae in CT with a V-Net."""

@@ -1,0 +1,261 @@
+"""One tree of parameters: every number once, with its unit and meaning. A profile holds only differences."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import hashlib
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class CohortConfig:
+    """Which scans. A phantom cohort is made on first use; the other layouts are read from `folder`."""
+
+    layout: str = "phantom"  # phantom, kaggle or pairs
+    folder: str = ""  # absolute, or relative to data/raw; empty: phantom-<profile>
+    train: int = 96  # phantoms; for real data the share of cases below is used instead
+    validation: int = 8
+    test: int = 16
+    train_share: float = 0.8
+    validation_share: float = 0.05
+    seed: int = 20261123  # of phantom case 0; the split of real data is drawn from it too
+    spacing_mm: float = 3.0  # voxel size that phantoms are scanned at (some anisotropic about it)
+    workers: int = 2  # processes that make or prepare cases
+
+
+@dataclass(frozen=True)
+class PreparationConfig:
+    """From a scan to the network's grid: RAS+ axes, isotropic voxels, one HU window."""
+
+    spacing_mm: float = 3.0  # fine grid
+    coarse_spacing_mm: float = 9.0  # grid of the coarse stage, which sees the whole scan
+    window_low_hu: float = -500.0  # maps to 0
+    window_high_hu: float = 1300.0  # maps to 1
+
+
+@dataclass(frozen=True)
+class NetworkConfig:
+    """A V-Net."""
+
+    channels: tuple[int, ...] = (16, 32, 64, 128, 256)  # per level, top to bottom
+    convolutions: tuple[int, ...] = (1, 2, 3, 3, 3)  # per level on the way down; the way up mirrors them
+    kernel: int = 3  # voxels; 5 in the paper
+    norm: str = "instance"  # none (the paper), instance or group
+    residual: bool = True  # stage input added to stage output
+
+
+@dataclass(frozen=True)
+class StageConfig:
+    """How one network of a method is trained."""
+
+    network: NetworkConfig = NetworkConfig()
+    patch: tuple[int, int, int] = (64, 64, 64)  # voxels; the coarse stage pads the whole scan to multiples of its own
+    batch: int = 2  # patches per step
+    steps_per_epoch: int = 8
+    learning_rate: float = 3e-3  # peak of the cosine
+    loss: str = "dice_ce_binary"  # or dice (the paper's)
+    foreground_share: float = 0.9  # patches centred on a vertebra voxel, classes drawn evenly
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """What the stages share."""
+
+    epochs: int = 40
+    weight_decay: float = 1e-4  # AdamW
+    warmup_share: float = 0.05  # of all steps, linear
+    ema_decay: float = 0.98  # weights of evaluation are an exponential moving average
+    gradient_clip: float = 1.0  # norm
+    validate_every: int = 5  # epochs; the last one always
+    precision: str = "auto"  # auto (a timed probe decides), fp32 or bf16
+    seed: int = 0
+    rotation_degrees: float = 12.0  # augmentation, largest angle about each axis
+    scale_share: float = 0.12  # augmentation, largest relative zoom
+    noise: float = 0.02  # augmentation, largest standard deviation in window units
+
+
+@dataclass(frozen=True)
+class InferenceConfig:
+    """Whole scans in bounded memory."""
+
+    patch: tuple[int, int, int] = (96, 96, 96)  # voxels of the fine window
+    overlap_share: float = 0.25  # of the window
+    margin_mm: float = 18.0  # around the coarse spine, fine windows cover it
+    smallest_ml: float = 1.0  # components below are dropped
+
+
+@dataclass(frozen=True)
+class EvaluationConfig:
+    """How label maps become numbers."""
+
+    nsd_tolerance_mm: float = 3.0
+    identification_radius_mm: float = 20.0  # VerSe
+    sliver_share: float = 0.5  # a vertebra of which less is visible counts as cut
+    bootstrap_draws: int = 1000  # over cases
+    bootstrap_level: float = 0.95
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class ReportConfig:
+    """The book."""
+
+    figure_width_in: float = 7.0
+    figure_dpi: int = 110
+    view_spacing_mm: float = 3.0  # of volumes embedded in a page
+
+
+def _baseline() -> StageConfig:
+    paper = NetworkConfig(kernel=5, norm="none")
+    return StageConfig(network=paper, loss="dice", learning_rate=1e-3, patch=(128, 128, 64))
+
+
+@dataclass(frozen=True)
+class Config:
+    """Everything that a run depends on."""
+
+    profile: str = "smoke"
+    run: str = "smoke"
+    cohort: CohortConfig = CohortConfig()
+    preparation: PreparationConfig = PreparationConfig()
+    baseline: StageConfig = field(default_factory=_baseline)
+    coarse: StageConfig = StageConfig()
+    fine: StageConfig = StageConfig()
+    training: TrainingConfig = TrainingConfig()
+    inference: InferenceConfig = InferenceConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()
+    report: ReportConfig = ReportConfig()
+
+    @classmethod
+    def load(cls, profile: str = "smoke", run: str = "", epochs: int | None = None, **overrides: Any) -> Config:
+        """Build the configuration of a profile.
+
+        Args:
+            profile: One of `PROFILES`.
+            run: Name of the run folder; the profile's name when empty.
+            epochs: Shorthand for the override `training.epochs`.
+            **overrides: Dotted names and their values, such as `{"training.seed": 1}`.
+
+        Returns:
+            The frozen configuration.
+
+        Raises:
+            ValueError: If the profile or a name is unknown (the known ones are listed) or a value is impossible.
+        """
+        if profile not in PROFILES:
+            raise ValueError(f"unknown profile {profile!r}; known: {', '.join(PROFILES)}")
+        changes = PROFILES[profile] | overrides
+        if epochs is not None:
+            changes["training.epochs"] = epochs
+        config = dataclasses.replace(cls(), profile=profile, run=run or profile)
+        for name, value in changes.items():
+            config = _replace(config, name, name.split("."), value)
+        _check(config)
+        return config
+
+    def to_dict(self) -> dict[str, Any]:
+        """Nested plain values, ready for JSON."""
+        return dataclasses.asdict(self)
+
+    def hash(self, *sections: str) -> str:
+        """Short sha256 over the named sections (all when none is named)."""
+        values = self.to_dict()
+        chosen = {name: values[name] for name in sections} if sections else values
+        return hashlib.sha256(json.dumps(chosen, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def _replace(node, full: str, parts: list[str], value):
+    names = [f.name for f in dataclasses.fields(node)]
+    head, *rest = parts
+    if head not in names:
+        near = difflib.get_close_matches(head, names, n=1)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        raise ValueError(f"unknown parameter {full!r}: {hint}known here: {', '.join(names)}")
+    current = getattr(node, head)
+    if rest:
+        if not dataclasses.is_dataclass(current):
+            raise ValueError(f"parameter {full!r}: {head!r} is a value and has no {rest[0]!r}")
+        return dataclasses.replace(node, **{head: _replace(current, full, rest, value)})
+    if dataclasses.is_dataclass(current):
+        known = ", ".join(f"{full}.{f.name}" for f in dataclasses.fields(current))
+        raise ValueError(f"parameter {full!r} is a group; name one of {known}")
+    return dataclasses.replace(node, **{head: _cast(full, current, value)})
+
+
+def _cast(name: str, current, value):
+    if isinstance(current, tuple):
+        if not isinstance(value, list | tuple) or not all(isinstance(v, int) for v in value):
+            raise ValueError(f"parameter {name!r} must be a list of whole numbers, got {value!r}")
+        return tuple(value)
+    if isinstance(current, float) and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if type(value) is not type(current):
+        raise ValueError(f"parameter {name!r} must be {type(current).__name__}, got {value!r}")
+    return value
+
+
+def _check(config: Config) -> None:
+    def need(ok: bool, name: str, expected: str, found) -> None:
+        if not ok:
+            raise ValueError(f"parameter {name!r} must be {expected}, got {found!r}")
+
+    need(config.training.epochs >= 1, "training.epochs", "1 or more", config.training.epochs)
+    precisions = ("auto", "fp32", "bf16")
+    need(config.training.precision in precisions, "training.precision", "auto, fp32 or bf16", config.training.precision)
+    layouts = ("phantom", "kaggle", "pairs")
+    need(config.cohort.layout in layouts, "cohort.layout", "phantom, kaggle or pairs", config.cohort.layout)
+    for name in ("cohort.spacing_mm", "preparation.spacing_mm", "preparation.coarse_spacing_mm"):
+        section, key = name.split(".")
+        value = getattr(getattr(config, section), key)
+        need(0.2 <= value <= 30, name, "between 0.2 and 30 mm", value)
+    window = (config.preparation.window_low_hu, config.preparation.window_high_hu)
+    need(window[0] < window[1], "preparation.window_low_hu", "below window_high_hu", window)
+    need(0 <= config.inference.overlap_share < 1, "inference.overlap_share", "in [0, 1)", config.inference.overlap_share)
+    for stage in ("baseline", "coarse", "fine"):
+        s: StageConfig = getattr(config, stage)
+        multiple = 2 ** (len(s.network.channels) - 1)
+        need(s.network.kernel in (3, 5), f"{stage}.network.kernel", "3 or 5", s.network.kernel)
+        need(s.network.norm in ("none", "instance", "group"), f"{stage}.network.norm", "none, instance or group", s.network.norm)
+        need(s.loss in ("dice", "dice_ce", "dice_ce_binary"), f"{stage}.loss", "dice, dice_ce or dice_ce_binary", s.loss)
+        need(all(p % multiple == 0 for p in s.patch), f"{stage}.patch", f"multiples of {multiple} voxels", s.patch)
+        same = len(s.network.convolutions) == len(s.network.channels)
+        need(same, f"{stage}.network.convolutions", "as many as channels", s.network.convolutions)
+        need(s.batch >= 1 and s.steps_per_epoch >= 1, f"{stage}.batch", "1 or more", (s.batch, s.steps_per_epoch))
+
+
+PROFILES: dict[str, dict[str, Any]] = {
+    # CI, nbval and the notebooks' default: a handful of coarse phantoms, two epochs
+    "smoke": {
+        "cohort.train": 4, "cohort.validation": 2, "cohort.test": 3, "cohort.spacing_mm": 6.0,
+        "preparation.spacing_mm": 6.0, "preparation.coarse_spacing_mm": 12.0,
+        "baseline.network.channels": (4, 8, 16), "baseline.network.convolutions": (1, 2, 2),
+        "baseline.patch": (32, 32, 32), "baseline.steps_per_epoch": 2,
+        "coarse.network.channels": (8, 16, 32), "coarse.network.convolutions": (1, 2, 2),
+        "coarse.patch": (16, 16, 16), "coarse.steps_per_epoch": 4,
+        "fine.network.channels": (8, 16, 32), "fine.network.convolutions": (1, 1, 1),
+        "fine.patch": (32, 32, 32), "fine.steps_per_epoch": 2,
+        "inference.patch": (32, 32, 32), "training.epochs": 2, "training.validate_every": 1,
+        "evaluation.bootstrap_draws": 200,
+    },
+    # the README's first command: minutes on two cores
+    "demo": {
+        "baseline.network.channels": (8, 16, 32, 64), "baseline.network.convolutions": (1, 2, 3, 3),
+        "baseline.patch": (64, 64, 64), "baseline.batch": 1, "baseline.steps_per_epoch": 3,
+        "coarse.network.channels": (16, 32, 64, 128), "coarse.network.convolutions": (1, 2, 2, 2),
+        "coarse.patch": (16, 16, 16), "coarse.steps_per_epoch": 16,
+        "fine.network.channels": (16, 32, 64, 128), "fine.network.convolutions": (1, 1, 2, 2),
+        "fine.patch": (64, 64, 64), "fine.batch": 1, "fine.steps_per_epoch": 8,
+        "inference.patch": (64, 64, 64),
+    },
+    # one RTX 3060 12 GB or better, the Kaggle set
+    "full": {
+        "cohort.layout": "kaggle", "cohort.folder": "spine_segmentation_nnunet_v2", "cohort.spacing_mm": 1.5,
+        "preparation.spacing_mm": 1.5, "preparation.coarse_spacing_mm": 6.0,
+        "baseline.batch": 2, "baseline.steps_per_epoch": 250,
+        "coarse.patch": (16, 16, 16), "coarse.steps_per_epoch": 250, "coarse.batch": 1,
+        "fine.patch": (96, 96, 96), "fine.steps_per_epoch": 250, "training.ema_decay": 0.999,
+    },
+}  # fmt: skip

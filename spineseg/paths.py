@@ -1,0 +1,40 @@
+"""Where things live. The only module that names a folder."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+
+def project_root() -> Path:
+    """Folder that holds `runs/` and `data/`: `$SPINESEG_HOME`, else the checkout above the working folder, else here."""
+    if home := os.environ.get("SPINESEG_HOME"):
+        return Path(home).resolve()
+    here = Path.cwd().resolve()
+    return next((p for p in (here, *here.parents) if (p / "spineseg" / "config.py").is_file()), here)
+
+
+def run_folder(run: str) -> Path:
+    """Folder of one run: configuration, provenance, history, checkpoints, predictions, scores."""
+    return project_root() / "runs" / run
+
+
+def raw_folder(name: str) -> Path:
+    """Folder of one data set as it was made or downloaded."""
+    return project_root() / "data" / "raw" / name
+
+
+def store_folder() -> Path:
+    """Folder of prepared cases, one sub-folder per key."""
+    return project_root() / "data" / "derived" / "store"
+
+
+def real_ct_folder() -> Path:
+    """Folder of real CT pairs kept outside the project (`$SPINESEG_REALCT`, else `../shared/data/realct`); may be absent."""
+    default = project_root().parent / "shared" / "data" / "realct"
+    return Path(os.environ.get("SPINESEG_REALCT", default))
+
+
+def build_folder(run: str) -> Path:
+    """Folder in which the report of one run is staged and built."""
+    return project_root() / "_build" / run
