@@ -1,0 +1,225 @@
+"""Small tables for the notebooks: from cases, label maps and scores to what a figure or a sentence needs."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from scipy import ndimage
+
+from spineseg.anatomy.labels import IDS, REGION_OF, REGIONS, VERTEBRAE
+from spineseg.evaluation.bootstrap import case_weights, interval, weighted_mean
+
+_AIR_HU, _SHELL_VOXELS, _NEAR_MM = -700.0, 1, 12.0
+
+
+def presence(vertebrae: pd.DataFrame, cases) -> pd.DataFrame:
+    """Scans x vertebrae, ordered by field of view: the highest vertebra first, then the lowest.
+
+    Args:
+        vertebrae: Columns `case`, `vertebra`, `visible_share` (nan: unknown, counted as whole).
+        cases: Every case, so that a scan without a vertebra keeps its row.
+
+    Returns:
+        Share visible in [0, 1], nan where absent; cases as rows, the 25 vertebrae as columns.
+    """
+    shares = vertebrae.assign(visible_share=vertebrae["visible_share"].fillna(1.0))
+    table = shares.pivot_table(index="case", columns="vertebra", values="visible_share")
+    table = table.reindex(index=list(cases), columns=list(VERTEBRAE))
+    seen = table.notna().to_numpy()
+    first = np.where(seen.any(1), seen.argmax(1), len(VERTEBRAE))
+    last = np.where(seen.any(1), len(VERTEBRAE) - 1 - seen[:, ::-1].argmax(1), 0)
+    return table.iloc[np.lexsort((last, first))]
+
+
+def occurrence(shares: pd.DataFrame) -> pd.Series:
+    """Share of scans that show any of each vertebra, from the table of `presence`."""
+    return shares.notna().mean()
+
+
+def whole(vertebrae: pd.DataFrame) -> pd.DataFrame:
+    """The rows of vertebrae seen whole: by their visible share where it is known, else by both neighbours being there.
+
+    Args:
+        vertebrae: Columns `case`, `vertebra`, `visible_share`.
+
+    Returns:
+        The chosen rows.
+    """
+    index = vertebrae["vertebra"].map(IDS)
+    there = set(zip(vertebrae["case"], index, strict=True))
+    last = len(VERTEBRAE)
+    between = [
+        (i == 1 or (case, i - 1) in there) and (i == last or (case, i + 1) in there)
+        for case, i in zip(vertebrae["case"], index, strict=True)
+    ]
+    share = vertebrae["visible_share"]
+    return vertebrae[np.where(share.notna(), share > 0.995, between)]
+
+
+def vertebra_volumes(case: str, labels, affine) -> pd.DataFrame:
+    """Volume of each vertebra in one label map.
+
+    Args:
+        case: Name of the case.
+        labels: `(I, J, K)` label map.
+        affine: `(4, 4)`, voxel index to RAS+ mm.
+
+    Returns:
+        Columns `case`, `vertebra`, `ml`; one row per vertebra that is there.
+    """
+    counts = np.bincount(np.asarray(labels).ravel(), minlength=len(VERTEBRAE) + 1)[1 : len(VERTEBRAE) + 1]
+    ml = counts * abs(np.linalg.det(np.asarray(affine)[:3, :3])) / 1000
+    table = pd.DataFrame({"case": case, "vertebra": VERTEBRAE, "ml": ml})
+    return table[table["ml"] > 0]
+
+
+def hu_by_compartment(case: str, ct_hu, labels, spacing) -> pd.DataFrame:
+    """Percentiles of HU in the vertebrae, around them and in the rest of one scan.
+
+    Args:
+        case: Name of the case.
+        ct_hu: `(I, J, K)`.
+        labels: `(I, J, K)` label map.
+        spacing: Voxel size in mm along I, J, K.
+
+    Returns:
+        Columns `case`, `compartment`, `p05_hu`, `p50_hu`, `p95_hu`; compartments without a voxel are left out.
+    """
+    ct_hu, bone = np.asarray(ct_hu), np.asarray(labels) > 0
+    core = ndimage.binary_erosion(bone, iterations=_SHELL_VOXELS)
+    near = ndimage.distance_transform_edt(~bone, sampling=spacing) <= _NEAR_MM if bone.any() else bone
+    air = ct_hu < _AIR_HU
+    compartments = {
+        "vertebra, inside": core,
+        "vertebra, surface voxels": bone & ~core,
+        f"within {_NEAR_MM:g} mm around": near & ~bone,
+        "rest of the body": ~near & ~air,
+        "air and lung": air & ~near,
+    }
+    rows = [
+        dict(zip(("p05_hu", "p50_hu", "p95_hu"), np.percentile(ct_hu[mask], (5, 50, 95)), strict=True))
+        | {"case": case, "compartment": name}
+        for name, mask in compartments.items()
+        if mask.any()
+    ]
+    return pd.DataFrame(rows)
+
+
+def header_row(case: str, shape, spacing, orientation: str) -> dict:
+    """What a header says of one scan, in the axial plane and across it, whatever the order of its axes.
+
+    Args:
+        case: Name of the case.
+        shape: Voxels along I, J, K.
+        spacing: Voxel size in mm along I, J, K.
+        orientation: Such as `RAS`.
+
+    Returns:
+        `case`, `orientation`, `in_plane_mm` (geometric mean), `slice_mm`, `megavoxels`.
+    """
+    axial = next(i for i, letter in enumerate(orientation) if letter in "SI")
+    plane = [spacing[i] for i in range(3) if i != axial]
+    return {
+        "case": case, "orientation": orientation, "in_plane_mm": float(np.sqrt(np.prod(plane))),
+        "slice_mm": float(spacing[axial]), "megavoxels": float(np.prod(shape)) / 1e6,
+    }  # fmt: skip
+
+
+def busiest(labels) -> dict[str, int]:
+    """The slice of each plane that holds the most of the spine.
+
+    Args:
+        labels: `(I, J, K)` label map with RAS+ axes.
+
+    Returns:
+        `{sagittal, coronal, axial: index}`; the middle where there is no label.
+    """
+    bone = np.asarray(labels) > 0
+    result = {}
+    for axis, plane in enumerate(("sagittal", "coronal", "axial")):
+        counts = bone.sum(axis=tuple(a for a in range(3) if a != axis))
+        result[plane] = int(counts.argmax()) if counts.any() else bone.shape[axis] // 2
+    return result
+
+
+def crop_about(label: int, spacing, *arrays, reference, margin_mm: float = 25.0):
+    """Cut the neighbourhood of one vertebra out of several arrays.
+
+    Args:
+        label: Identifier of the vertebra.
+        spacing: Voxel size in mm along I, J, K.
+        *arrays: Arrays `(I, J, K)` to cut.
+        reference: `(I, J, K)` label map that holds the vertebra.
+        margin_mm: Around its bounding box.
+
+    Returns:
+        The cut arrays, and the position within them of the sagittal slice that shows most of the vertebra.
+    """
+    mask = np.asarray(reference) == label
+    box = ndimage.find_objects(mask.astype(np.uint8))[0]
+    wide = tuple(
+        slice(max(s.start - round(margin_mm / step), 0), s.stop + round(margin_mm / step))
+        for s, step in zip(box, spacing, strict=True)
+    )
+    return [np.asarray(a)[wide] for a in arrays], int(mask[wide].sum(axis=(1, 2)).argmax())
+
+
+def present(scores: pd.DataFrame) -> pd.DataFrame:
+    """The scored rows whose vertebra is in the reference."""
+    return scores[scores["reference_voxels"] > 0]
+
+
+def worst_and_best(cases_scores: pd.DataFrame, column: str = "mean_dice") -> pd.DataFrame:
+    """The best, the median and the worst case, each once.
+
+    Args:
+        cases_scores: Columns `case` and `column`.
+        column: What to rank by; cases without it are left out.
+
+    Returns:
+        Up to three rows with an added column `rank`.
+    """
+    ordered = cases_scores.dropna(subset=column).sort_values(column, ascending=False, kind="stable")
+    places = {"best": 0, "median": len(ordered) // 2, "worst": len(ordered) - 1}
+    chosen = {place: name for name, place in reversed(places.items()) if len(ordered)}
+    return ordered.iloc[sorted(chosen)].assign(rank=[chosen[p] for p in sorted(chosen)])
+
+
+def changes(before: pd.DataFrame, after: pd.DataFrame, *, remedy: str, config, column="dice", after_column=None):
+    """Change of mean Dice per region, the same vertebrae of the same cases before and after, cases drawn again.
+
+    Args:
+        before: Columns `case`, `vertebra` and `column`.
+        after: The same for the remedy.
+        remedy: Its name.
+        config: `EvaluationConfig`: draws, level and seed of the bootstrap.
+        column: What is averaged.
+        after_column: Its name in `after`; the same when None.
+
+    Returns:
+        Columns `remedy`, `region`, `change`, `low`, `high`, `n` (vertebrae).
+    """
+    keys = ["case", "vertebra"]
+    pairs = before[[*keys, column]].merge(
+        after[[*keys, after_column or column]].set_axis([*keys, "after"], axis=1), on=keys
+    )
+    pairs = pairs.dropna(subset=[column, "after"])
+    codes, cases = pd.factorize(pairs["case"])
+    weights = case_weights(len(cases), draws=config.bootstrap_draws, seed=config.seed) if len(cases) else None
+    rows = []
+    for region in REGIONS:
+        part = (pairs["vertebra"].map(REGION_OF) == region).to_numpy()
+        if not part.any():
+            continue
+        change = (pairs["after"] - pairs[column]).to_numpy()[part]
+        low, high = interval(weighted_mean(change, codes[part], weights), level=config.bootstrap_level)
+        row = {"remedy": remedy, "region": region, "change": change.mean(), "low": float(low), "high": float(high)}
+        rows.append(row | {"n": int(part.sum())})
+    return pd.DataFrame(rows, columns=["remedy", "region", "change", "low", "high", "n"])
+
+
+def higher_or_lower(value: float, other: float, *, tolerance: float = 0.005) -> str:
+    """The word for how `value` stands to `other`: `higher than`, `lower than` or `about the same as`."""
+    if abs(value - other) <= tolerance:
+        return "about the same as"
+    return "higher than" if value > other else "lower than"

@@ -1,0 +1,279 @@
+"""Figures draw what the table says, turned the way it is read; numbers are looked up on the axes, not in pixels."""
+
+import json
+
+import matplotlib
+import numpy as np
+import pandas as pd
+import pytest
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+
+from spineseg.anatomy.labels import IDS, REGION_OF, REGIONS, VERTEBRAE, colours
+from spineseg.anatomy.population import population
+from spineseg.config import Config, EvaluationConfig
+from spineseg.learning.vnet import shapes
+from spineseg.report import diagrams, figures, quoting, score_figures, slices, tables, theme
+
+
+@pytest.fixture(autouse=True)
+def _close_figures():
+    yield
+    plt.close("all")
+
+
+def _vertebrae():
+    rows = [("a", "C7", 0.4, 7.0), ("a", "T1", 1.0, 22.0), ("b", "T1", 1.0, 23.0), ("b", "T2", np.nan, 24.0)]
+    return pd.DataFrame(rows, columns=["case", "vertebra", "visible_share", "ml"])
+
+
+def _scores():
+    table = pd.DataFrame({"case": np.repeat(["a", "b"], 25), "vertebra": list(VERTEBRAE) * 2, "reference_voxels": 10})
+    table["region"] = table["vertebra"].map(REGION_OF)
+    table["dice"] = np.linspace(0.1, 0.9, 50)
+    table["best_match_dice"] = table["dice"].clip(lower=0.5)
+    return table
+
+
+def test_sagittal_slices_show_superior_up_and_anterior_left():
+    array = np.zeros((3, 4, 5))
+    array[1, 3, 4] = 1  # the front and upper corner
+    assert slices.slice_of(array, "sagittal", 1)[0, 0] == 1
+
+
+@pytest.mark.parametrize(("plane", "place"), [("coronal", (2, 1, 4)), ("axial", (2, 3, 1))])
+def test_coronal_and_axial_slices_show_the_right_side_on_the_left(plane, place):
+    array = np.zeros((3, 4, 5))
+    array[place] = 1
+    assert slices.slice_of(array, plane, 1)[0, 0] == 1
+
+
+def test_an_unknown_plane_is_refused():
+    with pytest.raises(ValueError, match="plane must be one of sagittal, coronal, axial, got 'oblique'"):
+        slices.slice_of(np.zeros((2, 2, 2)), "oblique", 0)
+
+
+def test_a_slice_has_the_size_of_the_body_in_mm():
+    ax = slices.show_slice(np.zeros((3, 10, 20)), (1.0, 2.0, 3.0), index=1)
+    assert ax.images[0].get_extent() == [0, 20, 60, 0]
+    assert ax.get_aspect() == 1
+
+
+def test_a_slice_prints_its_window():
+    ax = slices.show_slice(np.zeros((3, 10, 20)), (1, 1, 1), index=1, window_hu=(-500.0, 1300.0))
+    assert "L 400 / W 1800 HU" in [t.get_text() for t in ax.texts]
+
+
+def test_names_are_written_once_per_vertebra_in_the_slice():
+    labels = np.zeros((3, 10, 20), np.uint8)
+    labels[1, 4:6, 2:5], labels[1, 4:6, 6:9] = IDS["L2"], IDS["L1"]
+    ax = slices.show_slice(np.zeros(labels.shape), (1, 1, 1), index=1, labels=labels, names=True)
+    assert {"L1", "L2"} <= {t.get_text() for t in ax.texts}
+
+
+def test_an_atlas_hides_the_places_that_it_does_not_need():
+    labels = np.full((3, 8, 8), IDS["C4"], np.uint8)
+    picture = dict(
+        image=np.zeros((3, 8, 8)), reference=labels, prediction=labels, spacing=(1, 1, 1), index=1, label=4, title="C4"
+    )
+    grid = slices.show_atlas([picture] * 5, columns=4)
+    assert sum(ax.get_visible() for ax in grid.flat) == 5
+
+
+def test_palette_and_colour_map_agree_with_the_labels():
+    rgb = matplotlib.colors.to_rgb(theme.vertebra_palette()["L3"])
+    assert np.allclose(rgb, colours()[IDS["L3"]], atol=1 / 255)
+    picture = theme.label_colormap()(np.arange(26) / 25)
+    assert picture[0, 3] == 0
+    assert np.allclose(picture[IDS["L3"], :3], colours()[IDS["L3"]])
+
+
+def test_figures_are_seven_inches_wide():
+    assert theme.new_axes().figure.get_figwidth() == 7
+
+
+def test_presence_orders_scans_by_their_highest_vertebra_and_keeps_the_empty_one_last():
+    table = tables.presence(_vertebrae(), ["empty", "b", "a"])
+    assert list(table.index) == ["a", "b", "empty"]
+    assert table.loc["a", "C7"] == 0.4
+    assert table.loc["b", "T2"] == 1  # an unknown share counts as whole
+
+
+def test_presence_map_is_transparent_where_a_vertebra_is_absent():
+    ax = figures.presence_map(tables.presence(_vertebrae(), ["a", "b"]))
+    pixels = ax.images[0].get_array()
+    assert pixels[0, 0, 3] == 0
+    assert pixels[0, VERTEBRAE.index("T1"), 3] == 1
+
+
+def test_occurrence_bars_are_as_high_as_the_share_of_scans():
+    share = tables.occurrence(tables.presence(_vertebrae(), ["a", "b"]))
+    ax = figures.occurrence_bars(share, population()["share"])
+    assert [ax.patches[VERTEBRAE.index(v)].get_height() for v in ("C7", "T1", "L1")] == [0.5, 1.0, 0.0]
+
+
+def test_whole_vertebrae_are_told_by_share_or_by_neighbours():
+    chosen = tables.whole(_vertebrae())
+    assert list(chosen["vertebra"]) == ["T1", "T1"]  # C7 is cut, T2 has nothing below
+
+
+def test_volume_chart_has_a_dot_for_every_vertebra_given():
+    ax = figures.volume_per_level(_vertebrae(), population())
+    dots = sum(len(c.get_offsets()) for c in ax.collections if hasattr(c, "get_offsets") and c.get_offsets().ndim == 2)
+    assert dots >= 4
+    assert ax.get_ylabel() == "volume / ml"
+
+
+def test_volume_of_a_label_map_is_voxels_times_voxel_size():
+    labels = np.zeros((4, 4, 4), np.uint8)
+    labels[:2, 0, 0] = IDS["C3"]
+    table = tables.vertebra_volumes("a", labels, np.diag([10.0, 10.0, 10.0, 1.0]))
+    assert table.to_dict("records") == [{"case": "a", "vertebra": "C3", "ml": pytest.approx(2.0)}]
+
+
+def test_headers_give_the_slice_distance_whatever_the_axis_order():
+    row = tables.header_row("a", (5, 6, 7), (4.0, 1.0, 1.0), "SPR")
+    assert (row["slice_mm"], row["in_plane_mm"]) == (4.0, 1.0)
+
+
+def test_hu_of_a_block_of_bone_is_found_in_its_compartment():
+    ct = np.full((20, 20, 20), 40.0)
+    labels = np.zeros(ct.shape, np.uint8)
+    labels[5:15, 5:15, 5:15] = 20
+    ct[labels > 0] = 300
+    ct[0] = -1000
+    table = tables.hu_by_compartment("a", ct, labels, (2.0, 2.0, 2.0)).set_index("compartment")["p50_hu"]
+    assert table["vertebra, inside"] == table["vertebra, surface voxels"] == 300
+    assert table["air and lung"] == -1000
+    assert table["rest of the body"] == 40
+    figures.hu_by_compartment(tables.hu_by_compartment("a", ct, labels, (2.0, 2.0, 2.0)))
+
+
+def test_the_busiest_slice_is_the_one_with_most_bone():
+    labels = np.zeros((6, 7, 8), np.uint8)
+    labels[4, 2:5, 3:6] = 1
+    labels[4, 2, 1:8] = 1
+    assert tables.busiest(labels) == {"sagittal": 4, "coronal": 2, "axial": 3}
+    assert tables.busiest(np.zeros((6, 7, 8)))["axial"] == 4
+
+
+def test_a_crop_holds_the_vertebra_and_its_margin():
+    labels = np.zeros((30, 30, 30), np.uint8)
+    labels[10:14, 12:15, 20:22] = 7
+    (crop,), index = tables.crop_about(7, (5.0, 5.0, 5.0), labels, reference=labels, margin_mm=10.0)
+    assert crop.shape == (8, 7, 6)
+    assert (crop == 7).sum() == (labels == 7).sum()
+    assert (crop[index] == 7).any()
+
+
+def test_best_median_and_worst_are_three_rows_when_there_are_three_cases():
+    table = pd.DataFrame({"case": list("abc"), "mean_dice": [0.2, 0.9, 0.5]})
+    assert list(tables.worst_and_best(table)["case"]) == ["b", "c", "a"]
+    assert list(tables.worst_and_best(table.head(1))["rank"]) == ["best"]
+
+
+def test_changes_of_identical_tables_are_zero_and_of_a_constant_gain_certain():
+    scores, config = _scores(), EvaluationConfig(bootstrap_draws=50)
+    same = tables.changes(scores, scores, remedy="nothing", config=config)
+    assert (same[["change", "low", "high"]] == 0).all(axis=None)
+    gained = tables.changes(scores, scores.assign(dice=scores["dice"] + 0.1), remedy="gain", config=config)
+    assert np.allclose(gained[["change", "low", "high"]], 0.1)
+    assert list(gained["region"]) == list(REGIONS)
+
+
+def test_words_of_comparison_follow_the_numbers():
+    assert tables.higher_or_lower(0.5, 0.4) == "higher than"
+    assert tables.higher_or_lower(0.4, 0.5) == "lower than"
+    assert tables.higher_or_lower(0.4, 0.4) == "about the same as"
+
+
+def test_training_charts_draw_one_panel_per_network():
+    epochs = pd.DataFrame({"epoch": [1, 2, 3], "train_loss": [3.0, 2.0, 1.0], "validation_loss": [np.nan, 2.5, 1.5]})
+    for column in ("dice_binary", *(f"dice_{r}" for r in REGIONS)):
+        epochs[column] = [np.nan, 0.2, 0.4]
+    history = pd.concat([epochs.assign(network=n) for n in ("baseline", "coarse", "fine")])
+    assert len(figures.loss_curves(history).lines) == 7
+    panels = figures.region_curves(history)
+    assert [len(ax.lines) for ax in panels] == [5, 5, 5]
+
+
+def test_identification_map_puts_epochs_in_columns_and_vertebrae_in_rows():
+    rows = [("coarse", e, v, float(v == "S1")) for e in (1, 2) for v in ("L5", "S1")]
+    history = pd.DataFrame(rows, columns=["network", "epoch", "vertebra", "identified"])
+    (ax,) = figures.identification_maps(history)
+    assert ax.images[0].get_array().shape == (25, 2)
+    assert ax.images[0].get_array()[VERTEBRAE.index("S1")].tolist() == [1, 1]
+
+
+def test_ceiling_chart_has_one_line_per_voxel_size():
+    table = pd.DataFrame(
+        [(k, v, 0.9) for k in (1.5, 3.0) for v in VERTEBRAE], columns=["spacing_mm", "vertebra", "dice"]
+    )
+    assert len([line for line in figures.ceiling_curves(table).lines if len(line.get_xdata()) == 25]) == 2
+
+
+def test_waterfall_ends_at_the_measured_dice():
+    budget = pd.DataFrame({"region": "cervical", "step": ["absent", "cut", "boundary"], "lost": [0.1, 0.2, 0.3]})
+    (ax,) = score_figures.waterfall(budget)
+    assert ax.patches[-1].get_height() == pytest.approx(0.4)
+    assert [p.get_y() for p in ax.patches[:3]] == pytest.approx([0.9, 0.7, 0.4])
+
+
+def test_shift_chart_shows_vertebrae_that_were_not_found_apart():
+    shifts = pd.DataFrame({"method": "cascade", "shift": pd.array([-1, 0, pd.NA], "Int64"), "vertebrae": [2, 9, 1]})
+    ax = score_figures.shift_histogram(shifts)
+    assert [p.get_height() for p in ax.patches] == [2, 9, 1]
+    assert ax.get_xticklabels()[-1].get_text() == "not\nfound"
+
+
+def test_vertebra_charts_take_scores_and_summaries():
+    scores = _scores()
+    means = scores.groupby("vertebra")["dice"].agg(mean="mean", low="min", high="max").reset_index()
+    score_figures.vertebra_dots(scores, means)
+    score_figures.vertebra_lines({"baseline": means, "cascade": means})
+    score_figures.naming_against_outline(scores)
+    ax = score_figures.dice_against(scores, "best_match_dice", label="best-match Dice")
+    assert len(ax.collections[0].get_offsets()) == 50
+
+
+def test_region_charts_take_one_row_per_method_and_region():
+    scores = _scores()
+    means = scores.groupby("region")["dice"].agg(mean="mean", low="min", high="max").reset_index()
+    ax = score_figures.region_intervals(pd.concat([means.assign(method=m) for m in ("baseline", "cascade")]))
+    assert [t.get_text() for t in ax.get_yticklabels()] == list(REGIONS)
+    effects = tables.changes(scores, scores, remedy="none", config=EvaluationConfig(bootstrap_draws=20))
+    assert len(score_figures.remedy_effects(effects).get_legend().texts) == 4
+
+
+@pytest.mark.parametrize("profile", ["smoke", "full"])
+def test_the_drawn_network_names_the_channels_of_every_stage(profile):
+    stage = Config.load(profile).baseline
+    rows = shapes(stage.network, 1, 26, stage.patch)
+    texts = [t.get_text() for t in diagrams.draw_vnet(rows, in_channels=1, patch=stage.patch).texts]
+    assert all(f"{row['channels']} ch." in texts for row in rows)
+
+
+def test_parts_are_written_beside_the_picture():
+    labels = np.zeros((10, 12, 14), np.uint8)
+    panels = [dict(plane="sagittal", index=5, parts={"body": (5, 8, 7), "spinous process": (5, 2, 5)})]
+    axes = [theme.new_axes()]
+    diagrams.show_parts(np.zeros(labels.shape), labels, (1, 1, 1), panels=panels, axes=axes)
+    assert {"body", "spinous process"} <= {t.get_text() for t in axes[0].texts}
+
+
+def test_quoted_numbers_become_plain(capsys):
+    pytest.importorskip("myst_nb")
+    quoting.quote(n_cases=np.int64(3), dice=np.float64(0.5), word="higher than")
+    assert "n_cases 3 · dice 0.500 · word higher than" in capsys.readouterr().out
+    with pytest.raises(TypeError, match="dice must be a number or a word, got list"):
+        quoting.quote(dice=[0.5])
+
+
+def test_the_population_covers_every_vertebra_and_is_ordered():
+    table = population()
+    assert list(table.index) == list(VERTEBRAE)
+    assert (table["p10_ml"] < table["p50_ml"]).all()
+    assert (table["p50_ml"] < table["p90_ml"]).all()
+    assert table.loc["T11", "share"] == table["share"].max() == pytest.approx(170 / 218)
+    assert json.dumps(table.loc["C1"].to_dict())
