@@ -1,0 +1,93 @@
+"""The sacrum: its first segment, which has a label, and the rest, which has none. Frame of S1, as in `bones`."""
+
+from __future__ import annotations
+
+import torch
+
+from spineseg.anatomy.phantom.shapes import capsule, difference, ellipse, ellipsoid, extrude, intersection, union
+
+
+def first_segment(size, x, y, z) -> tuple[torch.Tensor, torch.Tensor]:
+    """S1: a body that tapers downwards, the root of the alae, facets for L5 and the top of the median crest.
+
+    Args:
+        size: As for `bones.vertebra`.
+        x: Distance from the midplane, not negative.
+        y: Forward of the centre of the body.
+        z: Above it.
+
+    Returns:
+        `(body with alae, arch)`.
+    """
+    u, a, depth, height = size["unit"], size["arch"], size["body_depth"], size["body_height"]
+    back, canal, half_canal = -depth / 2, size["canal_depth"], size["canal_width"] / 2
+    tip = depth / 2 - size["total_depth"]
+    level = (z * (2 / height)).clamp(-1.2, 1.2)
+    shrink = (0.86 + 0.14 * level).reciprocal_()
+    drum = ellipse(x * shrink, (y + 0.1 * depth) * shrink, size["body_width"] / 2, 0.6 * depth)
+    drum = intersection(drum, back - y - 2.0 * level + 1.5, 2.0)
+    body = intersection(drum, z.abs() - height / 2, 2.0)
+    side = 0.58 * size["body_width"]
+    ala = ellipsoid(x - 0.46 * size["body_width"], y - back - 3.0 * u, z - 1.0 * u, (15 * u, 12 * u, 0.5 * height))
+    ala = intersection(ala, x - side, 1.0)
+    body = union(body, ala, 4.0)
+    joint_x, joint_y = half_canal + 3.5 * u, back - 0.6 * canal
+    facet = capsule(
+        (x, y, z),
+        (joint_x, joint_y + 4 * u, 4.0 * u),
+        (joint_x + 2 * u, joint_y - 2 * u, height / 2 + 8 * u),
+        5.6 * u * a,
+        4.6 * u * a,
+    )
+    end = back - canal - 2.0 * u
+    plate = capsule((x, y - 0.3 * z), (joint_x, joint_y - 1.0), (0.0, end), 2.6 * u * a)
+    arch = union(facet, extrude(plate, z + 1.0 * u, 8.0 * u, 2.0), 2.5)
+    crest = capsule((y, z), (end, 0.0), (tip + 5 * u, -size["spinous_drop"] + 4 * u), 5.5 * u * a, 4.5 * u * a)
+    arch = union(arch, extrude(crest, x, 3.2 * u * a, 2.0), 2.0)
+    return body, arch
+
+
+def remainder(size, x, y, z) -> torch.Tensor:
+    """Signed distance to S2-S5 with the alae: one curved, tapering shield, hollow for the canal and the foramina.
+
+    Args:
+        size: As for `first_segment`.
+        x: Distance from the midplane, not negative.
+        y: Forward of the centre of the body of S1.
+        z: Above it.
+
+    Returns:
+        Signed distance in mm.
+    """
+    u, depth, height = size["unit"], size["body_depth"], size["body_height"]
+    back = -depth / 2
+    down = (-z / u).clamp(0.0, 110.0)
+    curve = (back + 8.0 * u) - (0.62 * down - 0.0032 * down.square()) * u  # sagittal midline of the bodies
+    thick = (10.5 - 0.055 * down) * u
+    wide = (50.0 - 0.36 * down - 0.0009 * down.square()) * u  # at the auricular surface, then narrowing
+    across = x / wide
+    shield = (y - curve + 5.0 * u * across.square()).abs() - thick * (1.15 - 0.35 * across.square())
+    bone = intersection(shield * 0.85, x - wide, 8.0)
+    bone = intersection(bone, torch.maximum(z - (height / 2 - 5.0 * u), -z - 96.0 * u), 6.0)
+    canal = capsule((x, y, z), (0.0, back - 8 * u, 5.0), (0.0, back - 38 * u, -62 * u), 7.0 * u, 3.0 * u)
+    bone = difference(bone, canal, 1.0)
+    for step, hole_x in ((19.0, 22.0), (39.0, 19.0), (57.0, 17.0)):
+        foramen = capsule(
+            (x, y, z),
+            (hole_x * u, back + 6 * u - 0.5 * step * u, -step * u),
+            (hole_x * u, back - 20 * u - 0.5 * step * u, -step * u - 6 * u),
+            4.4 * u,
+        )
+        bone = difference(bone, foramen, 1.0)
+    return bone
+
+
+def extent(size) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
+    """Corners of a box in the frame of S1 that holds the whole sacrum; see `bones.extent`."""
+    u, depth = size["unit"], size["body_depth"]
+    half = 55.0 * u
+    return (-half, depth / 2 - size["total_depth"] - 20.0 * u, -100.0 * u), (
+        half,
+        depth / 2 + 4.0,
+        size["body_height"] / 2 + 18.0 * u,
+    )
