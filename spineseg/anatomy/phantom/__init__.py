@@ -1,0 +1,89 @@
+"""A synthetic patient in a synthetic scanner: CT and vertebra labels with perfect truth, from one seed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from spineseg.anatomy.labels import VERTEBRAE
+from spineseg.anatomy.phantom.body import paint_body
+from spineseg.anatomy.phantom.canvas import Canvas
+from spineseg.anatomy.phantom.scanner import draw_view, scan
+from spineseg.anatomy.phantom.spine import draw_spine
+from spineseg.anatomy.phantom.tissue import draw_tissue
+
+
+@dataclass(frozen=True)
+class Phantom:
+    """One scan.
+
+    Attributes:
+        ct_hu: int16 `(I, J, K)` in [-1024, 3071].
+        labels: uint8 of the same shape, 0 to 25.
+        affine: `(4, 4)` float64, voxel index to RAS+ mm.
+        truth: What was drawn, JSON-able; `truth["vertebrae"]` has one entry per vertebra in the field of view.
+    """
+
+    ct_hu: np.ndarray
+    labels: np.ndarray
+    affine: np.ndarray
+    truth: dict[str, Any]
+
+
+def generate(
+    seed: int,
+    *,
+    spacing_mm: float = 3.0,
+    device: str | torch.device = "cpu",
+    anisotropic: bool = True,
+    needs: Iterable[str] | None = None,
+) -> Phantom:
+    """Make one phantom; the same seed on the same device gives the same bytes.
+
+    Args:
+        seed: Decides everything.
+        spacing_mm: Cube root of the voxel volume.
+        device: Where the voxels are painted.
+        anisotropic: Whether some scans have slices thicker than their pixels.
+        needs: Vertebrae of which at least a part must be in view; None leaves it to chance, as in the population.
+
+    Returns:
+        The phantom, in one of the 48 orientations.
+
+    Raises:
+        ValueError: If the spacing is not between 0.2 and 30 mm or `needs` holds something other than vertebrae.
+    """
+    from spineseg.anatomy.phantom.vertebrae import paint_vertebrae
+
+    if not 0.2 <= spacing_mm <= 30:
+        raise ValueError(f"spacing_mm must be between 0.2 and 30, got {spacing_mm}")
+    rng = np.random.default_rng(seed)
+    generator = torch.Generator(device=device).manual_seed(int(rng.integers(2**62)))
+    spine, tissue = draw_spine(rng), draw_tissue(rng)
+    view = draw_view(spine, rng, spacing_mm=spacing_mm, anisotropic=anisotropic, needs=needs)
+    canvas = Canvas(view.low_mm, view.shape, view.spacing, device=device)
+    build = paint_body(canvas, spine, rng, generator, tissue)
+    vertebrae = paint_vertebrae(canvas, spine, tissue, rng, generator)
+    ct_hu, labels, affine, drawn = scan(canvas, view, rng, generator)
+    truth = {
+        "seed": int(seed),
+        "kind": view.kind,
+        "first": view.first,
+        "last": view.last,
+        "orientation": view.orientation,
+        "spacing": [float(v) for v in np.linalg.norm(affine[:3, :3], axis=0)],
+        "bone_only": view.bone_only,
+        "contrast": tissue["phase"],
+        "scale": float(spine.scale),
+        "angles_degrees": dict(spine.angles_degrees),
+        "fractures": [VERTEBRAE[i] for i in np.flatnonzero(spine.wedge)],
+        "tissue": tissue,
+        **build,
+        **drawn,
+        "vertebrae": vertebrae,
+    }
+    return Phantom(ct_hu, labels, affine, truth)

@@ -1,0 +1,149 @@
+"""Everything in the scanner but the spine itself: table, skin, fat, muscle, cavities, organs, bones, texture."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from spineseg.anatomy.phantom.bones import paint_bones
+from spineseg.anatomy.phantom.canvas import Canvas
+from spineseg.anatomy.phantom.fields import Brush, capsule_distance, correlated_noise, ellipsoid_distance
+from spineseg.anatomy.phantom.organs import paint_organs
+from spineseg.anatomy.phantom.spine import Spine
+from spineseg.anatomy.phantom.tissue import draw_tissue
+from spineseg.anatomy.phantom.trunk import Trunk
+
+_AIR_HU = -1000.0
+
+
+def paint_body(
+    canvas: Canvas,
+    spine: Spine,
+    rng: np.random.Generator,
+    generator: torch.Generator,
+    tissue: dict | None = None,
+) -> dict:
+    """Paint the body around a spine, before the vertebrae are painted into it.
+
+    Args:
+        canvas: Grid filled with air; parts of the body off it cost next to nothing.
+        spine: Whose body; every organ is placed relative to it.
+        rng: Draws build, arms, organ positions, and the tissues when none are given.
+        generator: Draws the texture, on the device of the canvas.
+        tissue: HU per tissue, see `tissue.draw_tissue`.
+
+    Returns:
+        What was drawn, JSON-able: `fat_mm`, `girth`, `paunch_mm`, `arms_up`.
+    """
+    tissue = draw_tissue(rng) if tissue is None else tissue
+    trunk, brush = Trunk(spine, rng), Brush(canvas)
+    arms_up = bool(rng.random() < 0.7)
+    _paint_table(brush, trunk, tissue, rng)
+    _paint_layers(brush, trunk, tissue, arms_up)
+    paint_organs(brush, trunk, tissue, rng)
+    _paint_canal(brush, spine, tissue)
+    _add_texture(canvas, tissue, rng, generator)
+    paint_bones(brush, trunk, tissue, rng, arms_up)
+    return {"fat_mm": trunk.fat_mm, "girth": trunk.girth, "paunch_mm": trunk.paunch_mm, "arms_up": arms_up}
+
+
+def _whole(canvas):
+    return tuple(slice(0, n) for n in canvas.shape)
+
+
+def _paint_table(brush, trunk, tissue, rng):
+    """A shallow trough of foam between thin dense shells, under the lowest point of the back."""
+    z = np.linspace(trunk.height("T4"), trunk.height("S1"), 20)
+    lowest = float(np.min([trunk._tube("skin", v)[1] for v in z])) - rng.uniform(1.0, 12.0)
+    centre, curve = trunk.axis(0.0)[0], rng.uniform(0.0, 1 / 900.0)
+    depth, half = rng.uniform(18.0, 45.0), rng.uniform(200.0, 240.0)
+    low, high = (centre - half, lowest - depth - 5, -2000), (centre + half, lowest + 60, 2000)
+    for inset, hu in ((0.0, rng.uniform(-350.0, 50.0)), (2.0, tissue["table"] - 150.0)):
+
+        def distance(x, y, z, inset=inset):
+            down = lowest + curve * 0.5 * (x - centre) ** 2 - y
+            return torch.maximum(torch.maximum(-down, down - depth), (x - centre).abs() - half) + inset + 0 * z
+
+        brush.fill(low, high, distance, hu, 8.0)
+
+
+def _paint_layers(brush, trunk, tissue, arms_up):
+    """Skin, fat under it, muscle under that, fat in the belly: one full-size field per surface."""
+    canvas, box = brush.canvas, _whole(brush.canvas)
+    limbs = _limbs(trunk, arms_up)
+    top, bottom = trunk.height("C1", 14.0), trunk.height(-190)
+
+    def outside(which):
+        inset = 0.0 if which == "skin" else 2.0 + 0.6 * trunk.fat_mm
+
+        def distance(x, y, z):
+            out = torch.maximum(trunk.surface_distance(which, x, y, z), torch.maximum(z - top, bottom - z))
+            for limb in limbs:
+                out = torch.minimum(out, limb(x, y, z) + inset)
+            return out
+
+        return distance
+
+    def cavity(x, y, z):
+        ends = torch.maximum(z - trunk.height("C7"), trunk.height(-150) - z)
+        return torch.maximum(trunk.surface_distance("cavity", x, y, z) + 6.0 * trunk.scale, ends)
+
+    skin = brush.sample(box, outside("skin"))
+    canvas.paint(box, canvas.coverage(skin), tissue["skin"])
+    canvas.paint(box, canvas.coverage(skin + 2.0), tissue["fat"])
+    muscle = torch.maximum(brush.sample(box, outside("muscle")), skin + 3.0)
+    canvas.paint(box, canvas.coverage(muscle), tissue["muscle"])
+    belly = canvas.box((-1e4, -1e4, trunk.height(-150)), (1e4, 1e4, trunk.height("C7")))
+    if belly is not None:
+        canvas.paint(belly, canvas.coverage(brush.sample(belly, cavity)), tissue["fat"] + 8.0)
+
+
+def _limbs(trunk, arms_up):
+    """Distances to head, face, arms and thighs, which are joined with the trunk."""
+    spine, scale = trunk.spine, trunk.scale
+    frame, atlas = spine.rotation[0], spine.centre_mm[0]
+
+    def head(right, anterior, up):
+        return atlas + frame @ (np.array([right, anterior, up]) * scale)
+
+    parts = [
+        ellipsoid_distance(head(0, 6, 82), np.array([79.0, 97.0, 76.0]) * scale, frame),
+        ellipsoid_distance(head(0, 50, 10), np.array([62.0, 62.0, 66.0]) * scale, frame),
+    ]
+    for side in (1, -1):
+        shoulder = trunk.point("T3", side * 158, -14, 14.0 if arms_up else 0.0)
+        elbow = trunk.point("T1", side * 150, 10, 240) if arms_up else trunk.point("L2", side * 215, -25)
+        thick = (42.0 + 0.8 * trunk.fat_mm) * scale
+        parts.append(capsule_distance(shoulder, elbow, 1.15 * thick, 0.9 * thick))
+        hip, knee = trunk.point(-140, side * 92, -2), trunk.point(-480, side * 80, 5)
+        thick = (72.0 + 0.8 * trunk.fat_mm) * scale
+        parts.append(capsule_distance(hip, knee, thick, 0.7 * thick))
+    return parts
+
+
+def _paint_canal(brush, spine, tissue):
+    """Cord and fluid behind the bodies; the vertebrae leave it free."""
+    depth, canal = spine.size["body_depth"], spine.size["canal_depth"]
+    back = -(depth / 2 + canal / 2)
+    back[0] = -8.0 * spine.scale  # the atlas has no body: its canal is behind the dens
+    line = spine.centre_mm + spine.rotation[:, :, 1] * back[:, None]
+    order = np.argsort(line[:, 2])
+    z, x, y = line[order, 2], line[order, 0], line[order, 1]
+    half = np.clip(spine.size["canal_width"][order] / 2 - 1.0, 6.0, 9.5)
+    brush.column(z, x, y, half, np.clip(canal[order] / 2 - 0.5, 5.0, 8.5), tissue["fluid"] + 12.0)
+    cord = order[spine.centre_mm[order, 2] > spine.centre_mm[20, 2]]  # ends at the conus, beside L1
+    zc = line[cord, 2]
+    brush.column(zc, line[cord, 0], line[cord, 1], np.full(len(cord), 5.5), np.full(len(cord), 4.2), tissue["cord"])
+
+
+def _add_texture(canvas, tissue, rng, generator):
+    """Uneven soft tissue, streaks of fat in muscle, vessels in lung: one smooth random field, used three ways."""
+    noise = correlated_noise(canvas, (5.0, 5.0, 14.0), generator)
+    strength, streak = rng.uniform(4.0, 10.0), 150.0 * tissue["streak"]
+    for i in range(0, canvas.shape[0], 16):  # slabs that stay in cache
+        hu, n = canvas.ct_hu[i : i + 16], noise[i : i + 16]
+        soft = (1.0 - (hu - 10.0).abs() / 190.0).clamp_(0.0, 0.6)
+        muscle = (1.0 - (hu - tissue["muscle"]).abs() / 14.0).clamp_(0.0, 1.0)
+        lung = (1.0 - (hu - tissue["lung"]).abs() / 60.0).clamp_(0.0, 1.0)
+        hu += strength * 1.6 * soft * n - streak * muscle * (n - 0.9).clamp(0.0, 1.0)
+        hu += lung * (18.0 * n + 260.0 * (n - 1.5).clamp(0.0, 2.0))
