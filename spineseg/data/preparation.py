@@ -1,0 +1,109 @@
+"""From a scan to the networks' grids: RAS+ axes, isotropic voxels, one HU window."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from spineseg.config import Config, PreparationConfig
+from spineseg.data import geometry, nifti
+
+
+@dataclass(frozen=True)
+class PreparedCase:
+    """A scan on the network's grids: RAS+ axes, isotropic voxels, one HU window.
+
+    Attributes:
+        case: Name.
+        image: `(I, J, K)` float32 in [0, 1], fine grid.
+        labels: `(I, J, K)` uint8 0 .. 25, fine grid; None for a scan without segmentation.
+        affine: `(4, 4)`, fine voxel index to RAS+ mm.
+        coarse_image: `(i, j, k)` float32 in [0, 1], coarse grid over the same field of view.
+        coarse_labels: `(i, j, k)` uint8, or None.
+        coarse_affine: `(4, 4)`, coarse voxel index to RAS+ mm.
+        original_affine: `(4, 4)` of the scan's own grid, any orientation.
+        original_shape: Of the scan's own grid.
+    """
+
+    case: str
+    image: np.ndarray
+    labels: np.ndarray | None
+    affine: np.ndarray
+    coarse_image: np.ndarray
+    coarse_labels: np.ndarray | None
+    coarse_affine: np.ndarray
+    original_affine: np.ndarray
+    original_shape: tuple[int, int, int]
+
+
+def prepare_arrays(ct_hu, labels, affine, preparation: PreparationConfig, *, case: str = "") -> PreparedCase:
+    """Bring a scan onto the fine and the coarse grid.
+
+    The window is applied before resampling, so that metal does not bleed beyond its voxels. Both label maps are volume
+    majorities where voxels grow.
+
+    Args:
+        ct_hu: `(I, J, K)` numbers, any orientation.
+        labels: `(I, J, K)` uint8 on the same grid, or None.
+        affine: `(4, 4)`, voxel index to RAS+ mm.
+        preparation: Voxel sizes and window.
+        case: Name.
+
+    Returns:
+        The prepared case; its image is rounded to 255 steps as the store keeps it, so stored or not is the same.
+        A step of a 1800 HU window is 7 HU; its error, 2 HU standard deviation, lies below the noise of any CT.
+    """
+    original_shape = tuple(int(n) for n in ct_hu.shape)
+    low, high = preparation.window_low_hu, preparation.window_high_hu
+    canonical, canonical_affine = geometry.to_canonical(np.asarray(ct_hu), affine)
+    image = torch.from_numpy(np.array(canonical, np.float32, order="C")).sub_(low).div_(high - low).clamp_(0, 1)
+    if labels is not None:
+        labels = torch.from_numpy(np.array(geometry.to_canonical(np.asarray(labels), affine)[0], np.uint8, order="C"))
+    grids = []
+    for spacing in (preparation.spacing_mm, preparation.coarse_spacing_mm):
+        target, shape = geometry.grid_at(canonical_affine, canonical.shape, spacing)
+        moved = geometry.resample_image(image, canonical_affine, target, shape).clamp_(0, 1)
+        moved = moved.mul_(255).round_().div_(255).numpy()
+        named = None
+        if labels is not None:
+            named = geometry.resample_labels(labels, canonical_affine, target, shape, antialias=True).numpy()
+        grids.append((moved, named, target))
+    (fine, fine_labels, fine_affine), (coarse, coarse_labels, coarse_affine) = grids
+    original_affine = np.asarray(affine, np.float64)
+    return PreparedCase(
+        case, fine, fine_labels, fine_affine, coarse, coarse_labels, coarse_affine, original_affine, original_shape
+    )
+
+
+def prepare_case(row, config: Config) -> PreparedCase:
+    """Read and prepare one case.
+
+    Args:
+        row: Has `case`, `ct` and `segmentation` (empty or None for a scan without one), as a row of `cohort.cases`.
+        config: `preparation` holds voxel sizes and window.
+
+    Returns:
+        The prepared case.
+
+    Raises:
+        CaseError: If a file is unusable or the two do not share a grid.
+    """
+    case, ct_path, segmentation_path = row_fields(row)
+    if segmentation_path:
+        ct, labels = nifti.read_pair(ct_path, segmentation_path)
+        return prepare_arrays(ct.array, labels.array, ct.affine, config.preparation, case=case)
+    ct = nifti.read_ct(ct_path)
+    return prepare_arrays(ct.array, None, ct.affine, config.preparation, case=case)
+
+
+def row_fields(row) -> tuple[str, str, str]:
+    """Case, scan and segmentation of a row of any kind; an empty string where there is no segmentation."""
+    if isinstance(row, tuple) and not hasattr(row, "_fields"):
+        case, ct_path, segmentation_path = row
+    else:
+        get = row.get if hasattr(row, "get") else lambda name, default=None: getattr(row, name, default)
+        case, ct_path, segmentation_path = get("case"), get("ct"), get("segmentation", "")
+    missing = segmentation_path is None or segmentation_path != segmentation_path  # nan from a table
+    return str(case), str(ct_path), "" if missing else str(segmentation_path)
