@@ -14,7 +14,7 @@ from spineseg.anatomy.labels import IDS, REGION_OF, REGIONS, VERTEBRAE, colours
 from spineseg.anatomy.population import population
 from spineseg.config import Config, EvaluationConfig
 from spineseg.learning.vnet import shapes
-from spineseg.report import diagrams, figures, quoting, score_figures, slices, tables, theme
+from spineseg.report import diagrams, figures, quoting, score_figures, slices, specimen, tables, theme
 
 
 @pytest.fixture(autouse=True)
@@ -125,13 +125,6 @@ def test_volume_chart_has_a_dot_for_every_vertebra_given():
     assert ax.get_ylabel() == "volume / ml"
 
 
-def test_volume_of_a_label_map_is_voxels_times_voxel_size():
-    labels = np.zeros((4, 4, 4), np.uint8)
-    labels[:2, 0, 0] = IDS["C3"]
-    table = tables.vertebra_volumes("a", labels, np.diag([10.0, 10.0, 10.0, 1.0]))
-    assert table.to_dict("records") == [{"case": "a", "vertebra": "C3", "ml": pytest.approx(2.0)}]
-
-
 def test_headers_give_the_slice_distance_whatever_the_axis_order():
     row = tables.header_row("a", (5, 6, 7), (4.0, 1.0, 1.0), "SPR")
     assert (row["slice_mm"], row["in_plane_mm"]) == (4.0, 1.0)
@@ -208,7 +201,7 @@ def test_identification_map_puts_epochs_in_columns_and_vertebrae_in_rows():
 
 def test_ceiling_chart_has_one_line_per_voxel_size():
     table = pd.DataFrame(
-        [(k, v, 0.9) for k in (1.5, 3.0) for v in VERTEBRAE], columns=["spacing_mm", "vertebra", "dice"]
+        [(k, v, 0.9) for k in (1.5, 3.0) for v in VERTEBRAE], columns=["spacing_mm", "vertebra", "ceiling"]
     )
     assert len([line for line in figures.ceiling_curves(table).lines if len(line.get_xdata()) == 25]) == 2
 
@@ -254,12 +247,19 @@ def test_the_drawn_network_names_the_channels_of_every_stage(profile):
     assert all(f"{row['channels']} ch." in texts for row in rows)
 
 
-def test_parts_are_written_beside_the_picture():
-    labels = np.zeros((10, 12, 14), np.uint8)
-    panels = [dict(plane="sagittal", index=5, parts={"body": (5, 8, 7), "spinous process": (5, 2, 5)})]
-    axes = [theme.new_axes()]
-    diagrams.show_parts(np.zeros(labels.shape), labels, (1, 1, 1), panels=panels, axes=axes)
-    assert {"body", "spinous process"} <= {t.get_text() for t in axes[0].texts}
+def test_parts_are_numbered_from_the_top_and_named_below_the_picture():
+    panel = dict(
+        picture=np.zeros((10, 10, 3)), extent=(0, 5, 5, 0), sides=("A", "P", "S", "I"), name="L3 from the left"
+    )
+    (ax,) = diagrams.show_parts([panel | {"parts": {"spinous process": (4.0, 3.0), "body": (1.0, 2.0)}}])
+    assert "1  body\n2  spinous process" in [t.get_text() for t in ax.texts]
+
+
+@pytest.mark.parametrize("panel", specimen.anatomy_panels(), ids=lambda panel: panel["name"])
+def test_every_named_part_lies_on_bone_and_every_opening_on_none(panel):
+    for part, (x, y) in panel["parts"].items():
+        place = int(y / specimen.SPACING_MM), int(x / specimen.SPACING_MM)
+        assert panel["bone"][place] == (part not in specimen.OPENINGS), part
 
 
 def test_quoted_numbers_become_plain(capsys):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 
-from spineseg.report.slices import PLANES, show_slice
+from spineseg.report.slices import write_sides
 from spineseg.report.theme import INK, new_axes
 
 ARM, HALF = 0.78, 0.54  # step sideways per level and half the width of a stage, axes units
@@ -49,31 +49,33 @@ def draw_vnet(stages, *, in_channels, patch, ax=None):
     return ax
 
 
-def show_parts(image, labels, spacing, *, panels, axes=None):
-    """Draw one vertebra in several planes with the names of its parts.
+def show_parts(panels, axes=None):
+    """Draw bones with numbered parts and the names below.
 
     Args:
-        image: `(I, J, K)` HU.
-        labels: `(I, J, K)` label map.
-        spacing: Voxel size in mm along I, J, K.
-        panels: List of dicts: `plane`, `index`, `parts` as `{name: (i, j, k)}` voxel positions.
+        panels: List of dicts as `specimen.anatomy_panels` makes them: `picture`, `extent`, `sides`, `parts`, `name`.
         axes: As many axes as panels; new ones when None.
 
     Returns:
         Array of axes.
     """
-    axes = new_axes(1, len(panels), height_in=3.6) if axes is None else axes
+    axes = new_axes(1, len(panels), height_in=3.7, squeeze=False)[0] if axes is None else axes
     for ax, panel in zip(axes, panels, strict=True):
-        show_slice(image, spacing, plane=panel["plane"], index=panel["index"], labels=labels, opacity=0.25, ax=ax)
-        fixed = PLANES[panel["plane"]]
-        across, down = (axis for axis in range(3) if axis != fixed)
-        width, height = labels.shape[across] * spacing[across], labels.shape[down] * spacing[down]
-        rows = sorted(panel["parts"].items(), key=lambda item: -item[1][down])
-        for row, (name, place) in enumerate(rows):
-            x = width - (place[across] + 0.5) * spacing[across]
-            y = height - (place[down] + 0.5) * spacing[down]
-            side = 1.0 if x > width / 2 else 0.0
-            _name_part(ax, name, (x, y), (width * (1.02 if side else -0.02), height * (row + 0.7) / len(rows)), side)
+        ax.imshow(panel["picture"], extent=panel["extent"], interpolation="bilinear")
+        ax.set_xticks([])
+        ax.set_yticks([])
+        write_sides(ax, panel["sides"], panel["extent"])
+        parts = sorted(panel["parts"].items(), key=lambda item: item[1][1])
+        for number, (_, (x, y)) in enumerate(parts, start=1):
+            ax.plot(x, y, "o", color="white", markersize=8, markeredgecolor="black", markeredgewidth=0.5)
+            ax.text(x, y, str(number), ha="center", va="center_baseline", fontsize=6.5, color="black")
+        names = "\n".join(f"{number}  {name}" for number, (name, _) in enumerate(parts, start=1))
+        ax.set_xlabel(panel["name"], fontsize=8)
+        ax.annotate(
+            names, (0.02, 0.0), xytext=(0, -24), xycoords="axes fraction", textcoords="offset points",
+            fontsize=7, va="top", linespacing=1.4,
+        )  # fmt: skip
+        ax.set_anchor("N")
     return axes
 
 
@@ -108,11 +110,3 @@ def _arrow(ax, start, end):
         towards = 0.32 if y1 > y0 else -0.32
         tail, head = (x0 + 0.15, y0 + towards), (x1 - 0.15, y1 - towards)
     ax.add_patch(FancyArrowPatch(tail, head, arrowstyle="-|>", mutation_scale=8, color=INK, linewidth=1))
-
-
-def _name_part(ax, name, point, text, side):
-    ax.annotate(
-        name, point, text, ha="left" if side else "right", va="center", fontsize=7, color=INK, annotation_clip=False,
-        arrowprops={"arrowstyle": "-", "color": "#d08000", "linewidth": 0.8, "shrinkA": 1, "shrinkB": 0},
-    )  # fmt: skip
-    ax.plot(*point, "o", color="#ffb000", markersize=3, markeredgecolor="black", markeredgewidth=0.3)

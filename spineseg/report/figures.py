@@ -165,7 +165,7 @@ def ceiling_curves(ceiling, ax=None):
     """Draw the Dice that a perfect segmentation keeps after a round trip through coarser voxels.
 
     Args:
-        ceiling: Table with columns `spacing_mm`, `vertebra`, `dice`.
+        ceiling: Table with columns `spacing_mm`, `vertebra`, `ceiling`.
         ax: Axes to draw on; new ones when None.
 
     Returns:
@@ -175,7 +175,7 @@ def ceiling_curves(ceiling, ax=None):
     palette = vertebra_palette()
     spacings = sorted(ceiling["spacing_mm"].unique())
     for shade, spacing in zip(np.linspace(0.15, 0.7, len(spacings)), spacings, strict=True):
-        mean = ceiling[ceiling["spacing_mm"] == spacing].groupby("vertebra")["dice"].mean().reindex(VERTEBRAE)
+        mean = ceiling[ceiling["spacing_mm"] == spacing].groupby("vertebra")["ceiling"].mean().reindex(VERTEBRAE)
         ax.plot(range(len(mean)), mean, color=str(shade), linewidth=1, zorder=1)
         ax.scatter(range(len(mean)), mean, color=[palette[v] for v in VERTEBRAE], s=14, zorder=2)
         if mean.notna().any():

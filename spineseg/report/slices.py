@@ -70,7 +70,7 @@ def show_slice(
             _write_names(ax, colours_on_top, across, down)
     ax.set_xticks([])
     ax.set_yticks([])
-    _write_sides(ax, plane, extent)
+    write_sides(ax, SIDES[plane], extent)
     if window_hu is not None:
         text = f"L {(low + high) / 2:.0f} / W {high - low:.0f} HU"
         ax.text(0.5, 0.01, text, transform=ax.transAxes, ha="center", va="bottom", color="white", fontsize=6)
@@ -195,12 +195,18 @@ def _height_share(picture):
     return nk * sk / (nj * sj)
 
 
-def _write_sides(ax, plane, extent):
-    left, right, top, bottom = SIDES[plane]
+def write_sides(ax, sides, extent):
+    """Write the sides of the body and a scale bar into a picture.
+
+    Args:
+        ax: Axes of the picture.
+        sides: Letters at its left, right, top and bottom; the last one is left out, it is the top's opposite.
+        extent: As given to `imshow`, mm.
+    """
     style = {"transform": ax.transAxes, "color": "white", "fontsize": 7}
-    ax.text(0.02, 0.5, left, ha="left", va="center", **style)
-    ax.text(0.98, 0.5, right, ha="right", va="center", **style)
-    ax.text(0.5, 0.985, top, ha="center", va="top", **style)
+    ax.text(0.02, 0.5, sides[0], ha="left", va="center", **style)
+    ax.text(0.98, 0.5, sides[1], ha="right", va="center", **style)
+    ax.text(0.5, 0.985, sides[2], ha="center", va="top", **style)
     length = 50 if extent[1] > 120 else 20
     x, y = 0.04 * extent[1], 0.965 * extent[2]
     ax.plot([x, x + length], [y, y], color="white", linewidth=1.5, solid_capstyle="butt")

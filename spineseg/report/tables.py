@@ -56,23 +56,6 @@ def whole(vertebrae: pd.DataFrame) -> pd.DataFrame:
     return vertebrae[np.where(share.notna(), share > 0.995, between)]
 
 
-def vertebra_volumes(case: str, labels, affine) -> pd.DataFrame:
-    """Volume of each vertebra in one label map.
-
-    Args:
-        case: Name of the case.
-        labels: `(I, J, K)` label map.
-        affine: `(4, 4)`, voxel index to RAS+ mm.
-
-    Returns:
-        Columns `case`, `vertebra`, `ml`; one row per vertebra that is there.
-    """
-    counts = np.bincount(np.asarray(labels).ravel(), minlength=len(VERTEBRAE) + 1)[1 : len(VERTEBRAE) + 1]
-    ml = counts * abs(np.linalg.det(np.asarray(affine)[:3, :3])) / 1000
-    table = pd.DataFrame({"case": case, "vertebra": VERTEBRAE, "ml": ml})
-    return table[table["ml"] > 0]
-
-
 def hu_by_compartment(case: str, ct_hu, labels, spacing) -> pd.DataFrame:
     """Percentiles of HU in the vertebrae, around them and in the rest of one scan.
 
