@@ -70,11 +70,16 @@ class TrainingConfig:
     ema_decay: float = 0.98  # weights of evaluation are an exponential moving average
     gradient_clip: float = 1.0  # norm
     validate_every: int = 5  # epochs; the last one always
+    validation_patches: int = 3  # per validation case, the same at every epoch
     precision: str = "auto"  # auto (a timed probe decides), fp32 or bf16
     seed: int = 0
     rotation_degrees: float = 12.0  # augmentation, largest angle about each axis
     scale_share: float = 0.12  # augmentation, largest relative zoom
+    contrast_share: float = 0.12  # augmentation, largest relative gain; a quarter of it as the largest offset
+    gamma: float = 0.2  # augmentation, largest logarithm of the exponent
+    blur_share: float = 0.2  # augmentation, items that are smoothed
     noise: float = 0.02  # augmentation, largest standard deviation in window units
+    narrowed_share: float = 0.5  # coarse items shown through a smaller field of view
 
 
 @dataclass(frozen=True)
@@ -153,8 +158,25 @@ class Config:
         config = dataclasses.replace(cls(), profile=profile, run=run or profile)
         for name, value in changes.items():
             config = _replace(config, name, name.split("."), value)
-        _check(config)
-        return config
+        return config.checked()
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Config:
+        """Rebuild a configuration that `to_dict` wrote.
+
+        Raises:
+            ValueError: If a name is unknown or missing, or a value is impossible.
+        """
+        return _rebuild(cls, cls(), values, "").checked()
+
+    def checked(self) -> Config:
+        """The configuration itself, if every value is possible.
+
+        Raises:
+            ValueError: If one is not; the message names it, what is expected and what was found.
+        """
+        _check(self)
+        return self
 
     def to_dict(self) -> dict[str, Any]:
         """Nested plain values, ready for JSON."""
@@ -165,6 +187,19 @@ class Config:
         values = self.to_dict()
         chosen = {name: values[name] for name in sections} if sections else values
         return hashlib.sha256(json.dumps(chosen, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def _rebuild(kind: type, default, values: dict[str, Any], prefix: str):
+    names = [f.name for f in dataclasses.fields(kind)]
+    if unlike := sorted(set(names) ^ set(values)):
+        raise ValueError(f"written by another version: {', '.join(prefix + n for n in unlike)} unknown or missing")
+    parts = {}
+    for name, value in values.items():
+        known = getattr(default, name)
+        nested = dataclasses.is_dataclass(known)
+        full = f"{prefix}{name}"
+        parts[name] = _rebuild(type(known), known, value, f"{full}.") if nested else _cast(full, known, value)
+    return kind(**parts)
 
 
 def _replace(node, full: str, parts: list[str], value):
@@ -213,13 +248,15 @@ def _check(config: Config) -> None:
         need(0.2 <= value <= 30, name, "between 0.2 and 30 mm", value)
     window = (config.preparation.window_low_hu, config.preparation.window_high_hu)
     need(window[0] < window[1], "preparation.window_low_hu", "below window_high_hu", window)
-    need(0 <= config.inference.overlap_share < 1, "inference.overlap_share", "in [0, 1)", config.inference.overlap_share)
+    overlap = config.inference.overlap_share
+    need(0 <= overlap < 1, "inference.overlap_share", "in [0, 1)", overlap)
     for stage in ("baseline", "coarse", "fine"):
         s: StageConfig = getattr(config, stage)
         multiple = 2 ** (len(s.network.channels) - 1)
+        norms, losses = ("none", "instance", "group"), ("dice", "dice_ce", "dice_ce_binary")
         need(s.network.kernel in (3, 5), f"{stage}.network.kernel", "3 or 5", s.network.kernel)
-        need(s.network.norm in ("none", "instance", "group"), f"{stage}.network.norm", "none, instance or group", s.network.norm)
-        need(s.loss in ("dice", "dice_ce", "dice_ce_binary"), f"{stage}.loss", "dice, dice_ce or dice_ce_binary", s.loss)
+        need(s.network.norm in norms, f"{stage}.network.norm", f"one of {', '.join(norms)}", s.network.norm)
+        need(s.loss in losses, f"{stage}.loss", f"one of {', '.join(losses)}", s.loss)
         need(all(p % multiple == 0 for p in s.patch), f"{stage}.patch", f"multiples of {multiple} voxels", s.patch)
         same = len(s.network.convolutions) == len(s.network.channels)
         need(same, f"{stage}.network.convolutions", "as many as channels", s.network.convolutions)
@@ -247,14 +284,13 @@ PROFILES: dict[str, dict[str, Any]] = {
         "coarse.network.channels": (16, 32, 64, 128), "coarse.network.convolutions": (1, 2, 2, 2),
         "coarse.patch": (16, 16, 16), "coarse.steps_per_epoch": 16,
         "fine.network.channels": (16, 32, 64, 128), "fine.network.convolutions": (1, 1, 2, 2),
-        "fine.patch": (64, 64, 64), "fine.batch": 1, "fine.steps_per_epoch": 8,
-        "inference.patch": (64, 64, 64),
+        "fine.batch": 1, "inference.patch": (64, 64, 64),
     },
     # one RTX 3060 12 GB or better, the Kaggle set
     "full": {
         "cohort.layout": "kaggle", "cohort.folder": "spine_segmentation_nnunet_v2", "cohort.spacing_mm": 1.5,
         "preparation.spacing_mm": 1.5, "preparation.coarse_spacing_mm": 6.0,
-        "baseline.batch": 2, "baseline.steps_per_epoch": 250,
+        "baseline.steps_per_epoch": 250,
         "coarse.patch": (16, 16, 16), "coarse.steps_per_epoch": 250, "coarse.batch": 1,
         "fine.patch": (96, 96, 96), "fine.steps_per_epoch": 250, "training.ema_decay": 0.999,
     },

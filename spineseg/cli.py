@@ -1,0 +1,187 @@
+"""The command line: thin, every option comes from the configuration or a function's own signature."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import tyro
+
+from spineseg.config import Config
+from spineseg.errors import CaseError
+
+Positional = tyro.conf.Positional
+USER_ERROR, CASE_ERROR = 2, 1
+
+
+def phantom(out: Positional[Path], cases: int = 8, seed: int = 0, spacing_mm: float = 3.0) -> int:
+    """Write synthetic CTs with perfect labels, in the Kaggle layout.
+
+    Args:
+        out: Folder; gets volumes/, segmentations/, cases.csv and truth.csv.
+        cases: How many.
+        seed: Of the first case; case i has seed + i.
+        spacing_mm: Voxel size in mm.
+    """
+    from spineseg.data.cohort import make_phantoms
+
+    counts = {"cohort.train": cases, "cohort.validation": 0, "cohort.test": 0}
+    values = {"cohort.folder": str(out.resolve()), "cohort.seed": seed, "cohort.spacing_mm": spacing_mm}
+    print(make_phantoms(Config.load("demo", **values, **counts)))
+    return 0
+
+
+def prepare(config: Config) -> int:
+    """Bring every case of a cohort onto the networks' grids."""
+    from spineseg.data.store import prepare_cohort
+    from spineseg.paths import store_folder
+
+    store = prepare_cohort(config)
+    for error in store.failures:
+        print(error, file=sys.stderr)
+    print(f"{len(store.table)} cases prepared, {len(store.failures)} failed, in {store_folder()}")
+    return CASE_ERROR if store.failures else 0
+
+
+def train(config: Config, method: str) -> int:
+    """Train a method, or the epochs of it that the run does not have yet."""
+    from spineseg import paths
+    from spineseg.learning.training import METHODS
+    from spineseg.learning.training import train as train_method
+
+    for name in METHODS if method == "both" else (method,):
+        history = train_method(config, name)
+        best = history.groupby("network").dice_mean.max()
+        for network in METHODS[name]:
+            print(f"{network}: {config.training.epochs} epochs, best validation Dice {best[network]:.3f}")
+    print(paths.run_folder(config.run))
+    return 0
+
+
+def predict(cts: Positional[tuple[Path, ...]], out: Path, run: str = "demo", method: str = "cascade") -> int:
+    """Name and outline the vertebrae of CTs; each label map lies on its CT's own grid.
+
+    Args:
+        cts: NIfTI files.
+        out: Folder; gets <name>_seg.nii.gz and <name>_vertebrae.csv each.
+        run: Trained run whose networks are used.
+        method: baseline or cascade.
+    """
+    from spineseg.data import nifti
+    from spineseg.data.atomic import write_text
+    from spineseg.learning.inference import Predictor, vertebra_table
+    from spineseg.learning.runs import load_config
+
+    failed, predictor = 0, None
+    for ct in cts:
+        try:
+            volume = nifti.read_ct(ct)  # a bad file is named before any network is loaded
+            predictor = predictor or Predictor(load_config(run), method)
+            prediction = predictor(volume)
+            stem = ct.name.removesuffix(".gz").removesuffix(".nii")
+            table = vertebra_table(prediction)
+            nifti.write(out / f"{stem}_seg.nii.gz", prediction.labels, prediction.affine)
+            write_text(out / f"{stem}_vertebrae.csv", table.to_csv(index=False))
+        except CaseError as error:
+            failed += 1
+            print(error, file=sys.stderr)
+            continue
+        names = f"{table.vertebra.iloc[0]}-{table.vertebra.iloc[-1]}" if len(table) else "no vertebra"
+        print(f"{ct}: {names}, {len(table)} vertebrae, {int(table.review.sum())} to review")
+    return CASE_ERROR if failed else 0
+
+
+def score(reference: Path, prediction: Path, out: Path | None = None) -> int:
+    """Score a folder of label maps against a folder of references with the same file names.
+
+    Args:
+        reference: Folder of label maps.
+        prediction: Folder of label maps.
+        out: CSV file for one row per case and vertebra.
+    """
+    from spineseg.report.results import score_folders
+
+    scores, table = score_folders(reference, prediction, Config().evaluation)
+    if out:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        scores.to_csv(out, index=False)
+    print(table.round(3).to_string(index=False))
+    return 0
+
+
+def report(config: Config, parameters: list[tuple[str, str]]) -> int:
+    """Run the notebooks and build the book."""
+    from spineseg.report.book import build
+
+    build(config, dict(parameters))
+    return 0
+
+
+COMMANDS = {
+    "phantom": phantom,
+    "prepare": prepare,
+    "train": train,
+    "predict": predict,
+    "score": score,
+    "report": report,
+}
+CONFIGURED = ("prepare", "train", "report")  # take every field of the configuration as an option
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Entry point of the `spineseg` command; a mistake of the user's is one line and an exit status that is not 0."""
+    words = sys.argv[1:] if arguments is None else list(arguments)
+    if not words or words[0] not in COMMANDS:
+        print("usage: spineseg COMMAND [options]; spineseg COMMAND --help says more\n")
+        for name, function in COMMANDS.items():
+            print(f"  {name:10} {function.__doc__.splitlines()[0]}")
+        return 0 if words[:1] in (["-h"], ["--help"]) else USER_ERROR
+    name, rest = words[0], words[1:]
+    try:
+        if name not in CONFIGURED:
+            return tyro.cli(COMMANDS[name], args=rest, prog=f"spineseg {name}")
+        return COMMANDS[name](*_configured(name, rest))
+    except (CaseError, ValueError, FileNotFoundError, RuntimeError) as error:
+        print(f"spineseg {name}: {error}", file=sys.stderr)
+        return CASE_ERROR if isinstance(error, CaseError) else USER_ERROR
+
+
+def _configured(name: str, words: list[str]):
+    """Parse every field of the configuration, with the chosen profile's values as defaults."""
+    words = ["--training.epochs" if w == "--epochs" else w.replace("--epochs=", "--training.epochs=") for w in words]
+    extra = {"train": ("--method", "both"), "report": ("-p", [])}.get(name)
+    own, rest = _take(words, extra[0], 2 if name == "report" else 1) if extra else ([], words)
+    profile, _ = _take(rest, "--profile", 1)
+    run, _ = _take(rest, "--run", 1)
+    default = Config.load(profile[-1][0] if profile else "smoke", run[-1][0] if run else "")
+    about = COMMANDS[name].__doc__ + {
+        "train": "\n\nAlso: --epochs N for --training.epochs N, --method baseline, cascade or both.",
+        "report": "\n\nAlso: -p NAME VALUE gives a parameter to the notebooks; may be repeated.",
+    }.get(name, "")
+    config = tyro.cli(Config, args=rest, default=default, prog=f"spineseg {name}", description=about).checked()
+    if name == "train":
+        return config, own[-1][0] if own else "both"
+    return (config, [tuple(pair) for pair in own]) if name == "report" else (config,)
+
+
+def _take(words: list[str], option: str, count: int) -> tuple[list[list[str]], list[str]]:
+    """Values of each occurrence of an option, and the words without them."""
+    taken, rest, i = [], [], 0
+    while i < len(words):
+        if words[i] == option:
+            values = words[i + 1 : i + 1 + count]
+            if len(values) < count:
+                raise ValueError(f"{option} needs {count} value{'s' * (count > 1)}, got {len(values)}")
+            taken.append(values)
+            i += 1 + count
+        elif words[i].startswith(f"{option}=") and count == 1:
+            taken.append([words[i].partition("=")[2]])
+            i += 1
+        else:
+            rest.append(words[i])
+            i += 1
+    return taken, rest
+
+
+if __name__ == "__main__":
+    sys.exit(main())

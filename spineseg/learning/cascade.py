@@ -1,0 +1,91 @@
+"""The cascade: a coarse network names vertebrae on the whole scan, a fine one corrects its logits patch by patch."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from spineseg.anatomy.labels import N_CLASSES, N_VERTEBRAE
+from spineseg.config import Config
+from spineseg.learning.sampling import padded, padding, sample
+from spineseg.learning.vnet import VNet
+
+PERIOD = 4.0  # vertebrae per turn of the sine and cosine: neighbours differ, and which way is up is plain
+EXTRA_CHANNELS = 4  # level (linear, sine, cosine) and foreground probability
+
+
+def build(config: Config, network: str) -> VNet:
+    """The network of one stage.
+
+    Args:
+        config: Holds its `NetworkConfig`.
+        network: `baseline`, `coarse` or `fine`.
+
+    Returns:
+        A V-Net with 26 outputs; the fine one takes the coarse channels too and its head starts at zero.
+    """
+    fine = network == "fine"
+    stage = getattr(config, network)
+    return VNet(1 + EXTRA_CHANNELS * fine, N_CLASSES, stage.network, zero_head=fine)
+
+
+def pad_to(image: Tensor, multiple) -> Tensor:
+    """Pad `(N, C, I, J, K)` with air at the far ends until its sides divide by `multiple`."""
+    target = padded(image.shape[2:], multiple)
+    return F.pad(image, padding(image.shape[2:], target))
+
+
+def coarse_logits(network: nn.Module, image: Tensor, multiple) -> Tensor:
+    """Logits of a whole scan.
+
+    Args:
+        network: The coarse V-Net.
+        image: `(1, I, J, K)` coarse scan in window units.
+        multiple: Padding multiple along I, J, K.
+
+    Returns:
+        float32 `(26, I, J, K)`.
+    """
+    logits = network(pad_to(image[None], multiple))[0]
+    return logits[:, : image.shape[1], : image.shape[2], : image.shape[3]].float()
+
+
+def level_channels(logits: Tensor) -> Tensor:
+    """What the coarse logits say about level and foreground, as inputs of the fine network.
+
+    The level is the mean identifier of the 25 under their own softmax, so it is defined in the background too.
+
+    Args:
+        logits: `(N, 26, I, J, K)`, coarse logits on the patch's grid.
+
+    Returns:
+        `(N, 4, I, J, K)`: level / 25, its sine and cosine with a period of four vertebrae, foreground probability.
+    """
+    ids = torch.arange(1, N_CLASSES, dtype=logits.dtype, device=logits.device)
+    level = torch.einsum("ncijk,c->nijk", logits[:, 1:].softmax(1), ids)
+    turn = level * (2 * math.pi / PERIOD)
+    foreground = torch.sigmoid(logits[:, 1:].logsumexp(1) - logits[:, 0])
+    return torch.stack([level / N_VERTEBRAE, turn.sin(), turn.cos(), foreground], 1)
+
+
+def upsampled(logits: Tensor, to_coarse: np.ndarray, shape) -> Tensor:
+    """Coarse logits `(26, i, j, k)` on a fine grid of `shape`, trilinear, edge repeated."""
+    return sample(logits, to_coarse, shape, outside="border")
+
+
+def fine_logits(network: nn.Module, image: Tensor, coarse: Tensor) -> Tensor:
+    """Coarse logits plus the fine network's correction.
+
+    Args:
+        network: The fine V-Net, five inputs.
+        image: `(N, 1, I, J, K)` patch in window units.
+        coarse: `(N, 26, I, J, K)` coarse logits on the patch's grid.
+
+    Returns:
+        float32 `(N, 26, I, J, K)`.
+    """
+    return coarse + network(torch.cat((image, level_channels(coarse)), 1)).float()

@@ -1,0 +1,154 @@
+"""The losses in use, without a one-hot tensor: sums per class come from gathering and counting.
+
+Both losses pool over the batch and the voxels before dividing. They keep the logits and nothing else for the way back:
+the gradient recomputes the softmax in chunks, so that the peak stays near the size of the logits.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+CHUNK = 1 << 17  # voxels whose softmax exists at one time
+EPSILON = 1e-6
+
+
+def dice_loss(logits: Tensor, labels: Tensor) -> Tensor:
+    """One minus the V-Net paper's Dice, averaged over all classes, background included.
+
+    `D_k = 2 sum(p_k g_k) / (sum(p_k^2) + sum(g_k^2))`; a class that is absent from `labels` has `D_k = 0` and no
+    gradient, as in the paper's formula.
+
+    Args:
+        logits: `(N, C, I, J, K)`.
+        labels: `(N, I, J, K)` whole numbers below C.
+
+    Returns:
+        Scalar in [0, 1].
+
+    Raises:
+        ValueError: If the shapes do not belong together.
+
+    Source:
+        Milletari et al., V-Net (2016), section 3, its sum over classes as in the usual multi-class extension.
+    """
+    _check(logits, labels)
+    return _Loss.apply(logits, labels, "dice")
+
+
+def dice_ce_loss(logits: Tensor, labels: Tensor, *, binary: bool = False) -> Tensor:
+    """Cross-entropy plus one minus the Dice of the vertebrae present, optionally plus half a binary Dice loss.
+
+    `D_k = 2 sum(p_k g_k) / (sum(p_k) + sum(g_k))` is averaged over the foreground classes that occur in `labels`; the
+    binary term takes `1 - p_0` against all foreground.
+
+    Args:
+        logits: `(N, C, I, J, K)`.
+        labels: `(N, I, J, K)` whole numbers below C.
+        binary: Add the binary term.
+
+    Returns:
+        Scalar.
+
+    Raises:
+        ValueError: If the shapes do not belong together.
+
+    Source:
+        Isensee et al., nnU-Net (2021), for the sum of both.
+    """
+    _check(logits, labels)
+    return _Loss.apply(logits, labels, "dice_ce_binary" if binary else "dice_ce")
+
+
+def loss_by_name(name: str):
+    """The function of `(logits, labels)` that a stage's `loss` names: dice, dice_ce or dice_ce_binary."""
+    known = {
+        "dice": dice_loss,
+        "dice_ce": dice_ce_loss,
+        "dice_ce_binary": lambda logits, labels: dice_ce_loss(logits, labels, binary=True),
+    }
+    if name not in known:
+        raise ValueError(f"unknown loss {name!r}; known: {', '.join(known)}")
+    return known[name]
+
+
+def _check(logits: Tensor, labels: Tensor) -> None:
+    if logits.shape[:1] + logits.shape[2:] != labels.shape:
+        raise ValueError(f"labels must be (N, I, J, K) beside logits {tuple(logits.shape)}, got {tuple(labels.shape)}")
+
+
+def _chunks(logits: Tensor, labels: Tensor):
+    """Yield `(C, v)` logits in fp32 and `(v,)` labels over items and voxels, with where they came from."""
+    flat, targets = logits.flatten(2), labels.flatten(1)
+    for n in range(flat.shape[0]):
+        for start in range(0, flat.shape[2], CHUNK):
+            where = (n, slice(None), slice(start, start + CHUNK))
+            yield where, flat[where].float(), targets[n, start : start + CHUNK].long()
+
+
+class _Loss(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, logits: Tensor, labels: Tensor, kind: str) -> Tensor:
+        classes = logits.shape[1]
+        zero = torch.zeros(classes, dtype=torch.float64, device=logits.device)
+        overlap, predicted, squared, counts = (zero.clone() for _ in range(4))
+        cross_entropy = torch.zeros((), dtype=torch.float64, device=logits.device)
+        # the binary overlap of foreground is the foreground count less the background probability that falls on it
+        background_on_foreground = torch.zeros((), dtype=torch.float64, device=logits.device)
+        for _, z, g in _chunks(logits, labels):
+            log_sum = z.logsumexp(0)
+            p = (z - log_sum).exp_()
+            own = p.gather(0, g[None])[0]
+            overlap.scatter_add_(0, g, own.double())
+            counts += torch.bincount(g, minlength=classes)
+            if kind == "dice":
+                squared += p.square().sum(1, dtype=torch.float64)
+            else:
+                predicted += p.sum(1, dtype=torch.float64)
+                cross_entropy += (log_sum - z.gather(0, g[None])[0]).sum(dtype=torch.float64)
+                background_on_foreground += p[0][g > 0].sum(dtype=torch.float64)
+        ctx.save_for_backward(logits, labels)
+        ctx.kind = kind
+        voxels = labels.numel()
+        if kind == "dice":
+            bottom = squared + counts + EPSILON
+            # dL/dp_k = -(2 g_k bottom - 2 overlap * 2 p_k) / bottom^2 / C
+            ctx.own, ctx.linear = -2 / bottom / classes, 4 * overlap / bottom**2 / classes
+            return (1 - 2 * overlap / bottom).mean().float()
+        present = counts > 0
+        present[0] = False
+        n = present.sum().clamp(min=1)
+        bottom = predicted + counts + EPSILON
+        dice = torch.where(present, 2 * overlap / bottom, 0.0).sum() / n
+        loss = cross_entropy / voxels + torch.where(present.any(), 1 - dice, 0.0)
+        ctx.own = torch.where(present, -2 / bottom / n, 0.0)
+        ctx.linear = torch.where(present, 2 * overlap / bottom**2 / n, 0.0)
+        ctx.voxels, ctx.binary = voxels, None
+        if kind == "dice_ce_binary":
+            foreground = counts[1:].sum()
+            top = foreground - background_on_foreground
+            bottom = (voxels - predicted[0]) + foreground + EPSILON
+            loss = loss + 0.5 * (1 - 2 * top / bottom)
+            # derivative by p_0: on foreground voxels the overlap falls, everywhere the predicted foreground falls
+            ctx.binary = (0.5 * 2 / bottom, -0.5 * 2 * top / bottom**2)
+        return loss.float()
+
+    @staticmethod
+    def backward(ctx, upstream: Tensor):
+        logits, labels = ctx.saved_tensors
+        gradient = torch.empty_like(logits)
+        flat = gradient.flatten(2)
+        own, linear = ctx.own.float(), ctx.linear.float()[:, None]
+        for where, z, g in _chunks(logits, labels):
+            p = z.softmax(0)
+            slope = linear * p if ctx.kind == "dice" else linear.expand_as(p).clone()  # dL/dp, (C, v)
+            slope.scatter_add_(0, g[None], own[g][None])
+            if ctx.kind == "dice_ce_binary":
+                on_foreground, everywhere = (v.float() for v in ctx.binary)
+                slope[0] += (g > 0) * on_foreground + everywhere
+            grad = p * (slope - (p * slope).sum(0))
+            if ctx.kind != "dice":
+                p.scatter_add_(0, g[None], torch.full_like(g[None], -1, dtype=p.dtype))
+                grad += p / ctx.voxels
+            flat[where] = (grad * upstream).to(flat.dtype)
+        return gradient, None, None

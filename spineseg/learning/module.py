@@ -1,0 +1,190 @@
+"""One network in training, as a Lightning module: the step, the moving average, the checkpoint of each epoch."""
+
+from __future__ import annotations
+
+import math
+import time
+from pathlib import Path
+
+import lightning as L
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+from tqdm import tqdm
+
+from spineseg.anatomy.labels import REGIONS
+from spineseg.config import Config
+from spineseg.learning import checkpoints
+from spineseg.learning.cascade import build, coarse_logits, fine_logits, upsampled
+from spineseg.learning.losses import loss_by_name
+from spineseg.learning.precision import faster_precision
+from spineseg.learning.runs import append_rows
+from spineseg.learning.sampling import collate
+from spineseg.learning.schedule import MovingAverage, learning_rate
+from spineseg.learning.validation import Tally
+
+VALIDATION_COLUMNS = (
+    "validation_loss",
+    *(f"dice_{region}" for region in REGIONS),
+    "dice_mean",
+    "dice_binary",
+    "identification",
+)
+
+
+class NetworkTraining(L.LightningModule):
+    """Train one network of a run.
+
+    Args:
+        config: The run's configuration.
+        name: `baseline`, `coarse` or `fine`.
+        folder: The run's folder.
+        items: Training items; their `epoch` is set before each epoch.
+        validation: Validation items.
+        coarse: The trained coarse network, for the fine stage.
+    """
+
+    def __init__(self, config: Config, name: str, folder: Path, items, validation: Dataset, coarse=None):
+        super().__init__()
+        self.automatic_optimization = False
+        self.config, self.name, self.folder = config, name, folder
+        self.stage = getattr(config, name)
+        torch.manual_seed(config.training.seed)
+        self.network = build(config, name)
+        self.average = MovingAverage(self.network, config.training.ema_decay)
+        self.adam = torch.optim.AdamW(self.network.parameters(), lr=0.0, weight_decay=config.training.weight_decay)
+        self.loss = loss_by_name(self.stage.loss)
+        self.items, self.validation = items, validation
+        self.coarse = [coarse.eval()] if coarse is not None else []  # a list, so that it is not a part of this module
+        self.done_epochs, self.done_steps, self.skipped, self.best, self.seconds = 0, 0, 0, -1.0, 0.0
+        self.precision = config.training.precision
+        self._resume()
+        self.resumed_at = self.done_steps
+        self.total_steps = config.training.epochs * self.stage.steps_per_epoch
+
+    def path(self, which: str) -> Path:
+        """Checkpoint file; `which` is last or best."""
+        return self.folder / "checkpoints" / f"{self.name}-{which}.safetensors"
+
+    def _resume(self) -> None:
+        if not self.path("last").is_file():
+            return
+        tensors, state = checkpoints.load(self.path("last"))
+        self.network.load_state_dict(checkpoints.part(tensors, "network"))
+        self.average.load(checkpoints.part(tensors, "average"), state["steps"])
+        checkpoints.unpack_optimizer(tensors, self.adam)
+        self.done_epochs, self.done_steps, self.skipped = state["epochs"], state["steps"], state["skipped"]
+        self.best, self.seconds, self.precision = state["best"], state["seconds"], state["precision"]
+
+    def configure_optimizers(self):
+        """The optimizer made with the module, so that a resumed one keeps its moments."""
+        return self.adam
+
+    def train_dataloader(self) -> DataLoader:
+        """Items of the next epoch, in their own order: each is drawn from seed, epoch and index."""
+        self.items.epoch = self.done_epochs
+        return DataLoader(self.items, batch_size=self.stage.batch, collate_fn=collate)
+
+    def _autocast(self):
+        return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.precision == "bf16")
+
+    def logits(self, batch: dict, network=None) -> Tensor:
+        """Logits `(N, 26, I, J, K)` of a batch; the fine stage runs the coarse network first."""
+        network = network or self.network
+        with self._autocast():
+            if not self.coarse:
+                return network(batch["image"]).float()
+            shape = batch["image"].shape[2:]
+            with torch.no_grad():
+                coarse = [coarse_logits(self.coarse[0], c, self.config.coarse.patch) for c in batch["coarse"]]
+                coarse = torch.stack([upsampled(c, m, shape) for c, m in zip(coarse, batch["to_coarse"], strict=True)])
+            return fine_logits(network, batch["image"], coarse)
+
+    def on_fit_start(self) -> None:
+        """Settle the precision, once for the whole run, and open the progress bar over all steps that are left."""
+        if self.precision == "auto":
+            self.precision = faster_precision(self.network, [min(32, n) for n in self.stage.patch])
+        self.coarse = [c.to(self.device) for c in self.coarse]
+        self.average.weights = {n: t.to(self.device) for n, t in self.average.weights.items()}
+        self.bar = tqdm(total=self.total_steps, initial=self.done_steps, desc=self.name, unit="step", mininterval=2.0)
+
+    def on_train_epoch_start(self) -> None:
+        """Clear the epoch's records."""
+        self.losses, self.started = [], time.perf_counter()
+
+    def training_step(self, batch: dict, _index: int) -> None:
+        """One optimizer step; a step with a non-finite gradient is skipped and counted, a non-finite loss stops."""
+        options = self.config.training
+        peak, share = self.stage.learning_rate, options.warmup_share
+        rate = learning_rate(
+            self.done_steps, total=self.total_steps, peak=peak, warmup_share=share, resumed_at=self.resumed_at
+        )
+        self.adam.param_groups[0]["lr"] = rate
+        loss = self.loss(self.logits(batch), batch["labels"])
+        if not torch.isfinite(loss):
+            raise FloatingPointError(f"{self.name}: loss is {loss.item()} at step {self.done_steps} on {batch['case']}")
+        self.adam.zero_grad(set_to_none=True)
+        self.manual_backward(loss)
+        norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), options.gradient_clip)
+        if torch.isfinite(norm):
+            self.adam.step()
+            self.average.update(self.network)
+        else:
+            self.skipped += 1
+        self.done_steps += 1
+        self.losses.append(loss.item())
+        self.bar.update(1)
+        self.bar.set_postfix(loss=f"{loss.item():.3f}", refresh=False)
+
+    def on_train_epoch_end(self) -> None:
+        """Validate when it is time, write the checkpoint, then the history."""
+        self.done_epochs += 1
+        last = self.done_epochs >= self.config.training.epochs
+        due = last or self.done_epochs % self.config.training.validate_every == 0
+        tally = self.validate_now() if due else None
+        self.seconds += time.perf_counter() - self.started
+        validation = tally.summary() if tally else dict.fromkeys(VALIDATION_COLUMNS, math.nan)
+        row = {
+            "network": self.name, "epoch": self.done_epochs, "step": self.done_steps,
+            "train_loss": sum(self.losses) / len(self.losses), **validation,
+            "learning_rate": self.adam.param_groups[0]["lr"], "seconds": round(self.seconds, 2),
+            "skipped_steps": self.skipped,
+        }  # fmt: skip
+        score = row["dice_mean"]
+        better = tally is not None and score >= self.best
+        if better:
+            self.best = score
+        if due:
+            self._save(better)
+            vertebrae = [{"network": self.name, "epoch": self.done_epochs, **r} for r in tally.per_vertebra()]
+            append_rows(self.folder / "history_vertebrae.csv", vertebrae, ["network", "epoch", "vertebra"])
+        append_rows(self.folder / "history.csv", [row], ["network", "epoch"])
+
+    def on_fit_end(self) -> None:
+        """Close the progress bar."""
+        self.bar.close()
+
+    def _save(self, better: bool) -> None:
+        state = {
+            "network": self.name, "epochs": self.done_epochs, "steps": self.done_steps, "skipped": self.skipped,
+            "best": self.best, "seconds": self.seconds, "precision": self.precision, "config_hash": self.config.hash(),
+        }  # fmt: skip
+        checkpoints.save(self.path("last"), checkpoints.pack(self.network, self.average.weights, self.adam), state)
+        if better:
+            checkpoints.save(self.path("best"), dict(self.average.weights), state)
+
+    @torch.no_grad()
+    def validate_now(self) -> Tally:
+        """Score the averaged weights on the validation items."""
+        network = build(self.config, self.name).to(self.device).eval()
+        network.load_state_dict(self.average.weights)
+        spacing = self.config.preparation
+        coarse = self.name == "coarse"
+        tally = Tally(
+            spacing.coarse_spacing_mm if coarse else spacing.spacing_mm, self.config.evaluation.identification_radius_mm
+        )
+        for i in range(len(self.validation)):
+            batch = self.transfer_batch_to_device(collate([self.validation[i]]), self.device, 0)
+            logits = self.logits(batch, network)
+            tally.add(logits, batch["labels"], self.loss(logits, batch["labels"]).item())
+        return tally

@@ -1,0 +1,128 @@
+"""A run is a folder: what it was asked for, where it came from, and what it has so far."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import platform
+import subprocess
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pandas as pd
+import torch
+
+from spineseg import paths
+from spineseg.config import Config
+from spineseg.data.atomic import write_text
+from spineseg.errors import CaseError
+
+FREE = ("training.epochs", "cohort.workers")  # may change from one call to the next
+FREE_SECTIONS = ("inference", "evaluation", "report")  # say nothing about the weights
+PACKAGES = ("torch", "numpy", "pandas", "lightning", "nibabel", "safetensors", "spineseg")
+
+
+def open_run(config: Config, splits: pd.DataFrame) -> Path:
+    """Create the run's folder, or open it if it was made with the same configuration.
+
+    Args:
+        config: Names the run.
+        splits: `case, split`; written on creation, compared afterwards.
+
+    Returns:
+        The folder.
+
+    Raises:
+        ValueError: If the folder belongs to another configuration or other splits; the differences are listed.
+    """
+    folder = paths.run_folder(config.run)
+    record = folder / "config.json"
+    if record.is_file():
+        changed = differences(json.loads(record.read_text()), json.loads(json.dumps(config.to_dict())))
+        if changed:
+            remedy = "choose another run name, or delete the folder to start afresh"
+            raise ValueError(
+                f"run {config.run!r} in {folder} was made with other values: {'; '.join(changed)}; {remedy}"
+            )
+        known = pd.read_csv(folder / "splits.csv", dtype=str)
+        if not known.equals(splits[["case", "split"]].astype(str).reset_index(drop=True)):
+            raise ValueError(f"run {config.run!r} in {folder} has other splits.csv; choose another run name")
+    else:
+        write_text(folder / "splits.csv", splits[["case", "split"]].to_csv(index=False))
+    write_text(record, json.dumps(config.to_dict(), indent=1))
+    write_text(folder / "provenance.json", json.dumps(provenance(config), indent=1))
+    return folder
+
+
+def load_config(run: str) -> Config:
+    """The configuration that a run was made with.
+
+    Raises:
+        CaseError: If there is no such run, or another version of the package wrote it.
+    """
+    record = paths.run_folder(run) / "config.json"
+    if not record.is_file():
+        raise CaseError("run-missing", record, "no such file", "a trained run", f"train it: spineseg train --run {run}")
+    try:
+        return Config.from_dict(json.loads(record.read_text()))
+    except ValueError as error:
+        raise CaseError("run-version", record, str(error), "this version's parameters", "train a new run") from error
+
+
+def differences(before: dict, after: dict, prefix: str = "") -> list[str]:
+    """Dotted names whose values differ in a way that matters to the weights, as `name: before -> after`."""
+    out = []
+    for name in sorted(before.keys() | after.keys()):
+        full = f"{prefix}{name}"
+        if full in FREE or full in FREE_SECTIONS:
+            continue
+        old, new = before.get(name), after.get(name)
+        if isinstance(old, dict) and isinstance(new, dict):
+            out += differences(old, new, f"{full}.")
+        elif old != new:
+            out.append(f"{full}: {old} -> {new}")
+    return out
+
+
+def provenance(config: Config) -> dict:
+    """Where a result comes from: commit, versions, device, threads, seed, hashes, time."""
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else platform.processor() or platform.machine()
+    return {
+        "commit": _git("rev-parse", "HEAD"),
+        "dirty": bool(_git("status", "--porcelain", "--untracked-files=no")),
+        "config_hash": config.hash(),
+        "seed": config.training.seed,
+        "python": platform.python_version(),
+        "versions": {name: importlib.metadata.version(name) for name in PACKAGES},
+        "device": device,
+        "threads": torch.get_num_threads(),
+        "written": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def _git(*words: str) -> str:
+    try:
+        done = subprocess.run(["git", *words], cwd=paths.project_root(), capture_output=True, text=True, timeout=20)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout.strip()
+
+
+def append_rows(path: Path, rows: list[dict], key: list[str]) -> pd.DataFrame:
+    """Add rows to a CSV file, replacing those with the same key; the file is rewritten in one step.
+
+    Args:
+        path: The file; may be absent.
+        rows: New rows.
+        key: Columns that identify a row.
+
+    Returns:
+        The whole table.
+    """
+    table = pd.DataFrame(rows)
+    if path.is_file():
+        old = pd.read_csv(path)
+        table = pd.concat([old, table], ignore_index=True) if len(table) else old
+        table = table.drop_duplicates(key, keep="last", ignore_index=True)
+    write_text(path, table.to_csv(index=False))
+    return table

@@ -1,0 +1,241 @@
+"""Patches for training: drawn by seed, epoch and index alone, and cut out with one affine from file grid to patch."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from spineseg.config import StageConfig, TrainingConfig
+from spineseg.data.store import Store
+from spineseg.learning.augment import Intensity, pose
+
+
+def touched_box(to_volume: np.ndarray, shape, size) -> tuple[np.ndarray, np.ndarray]:
+    """Corners of the part of a volume that a grid can read.
+
+    Args:
+        to_volume: `(4, 4)`, index on the grid to index in the volume.
+        shape: Side lengths of the grid, voxels.
+        size: Of the volume.
+
+    Returns:
+        First and past-the-end index, at least one voxel apart and inside the volume.
+    """
+    corners = np.array([[*c, 1] for c in itertools.product(*[(0, n - 1) for n in shape])], float) @ to_volume.T
+    low = np.clip(np.floor(corners[:, :3].min(0)).astype(int) - 1, 0, np.array(size) - 1)
+    high = np.clip(np.ceil(corners[:, :3].max(0)).astype(int) + 2, 1, size)
+    return low, np.maximum(high, low + 1)
+
+
+def sample(volume, to_volume: np.ndarray, shape, *, mode: str = "bilinear", outside: str = "zeros") -> Tensor:
+    """Values of a volume on another grid.
+
+    Args:
+        volume: `(I, J, K)` or `(C, I, J, K)` array or tensor.
+        to_volume: `(4, 4)`, index on the new grid to index in the volume.
+        shape: Side lengths of the new grid, voxels.
+        mode: `bilinear` (trilinear in 3D) or `nearest`.
+        outside: `zeros`, or `border` to repeat the edge.
+
+    Returns:
+        float32 `(C, *shape)`; C is 1 for a volume without channels.
+    """
+    values = torch.as_tensor(volume).float()
+    values = values if values.ndim == 4 else values[None]
+    # grid_sample's own [-1, 1] with voxel centres at the corners; it names the last axis first
+    extent = np.maximum(np.array(values.shape[1:]) - 1, 1)
+    matrix = torch.from_numpy((to_volume[:3] * (2 / extent)[:, None]).astype(np.float32)).to(values.device)
+    axes = [torch.arange(n, dtype=torch.float32, device=values.device) for n in shape]
+    i, j, k = axes[0][:, None, None], axes[1][None, :, None], axes[2][None, None, :]
+    along = [matrix[d, 0] * i + matrix[d, 1] * j + matrix[d, 2] * k + (matrix[d, 3] - 1) for d in (2, 1, 0)]
+    grid = torch.stack(along, -1)[None]
+    return F.grid_sample(values[None], grid, mode=mode, padding_mode=outside, align_corners=True)[0]
+
+
+@dataclass(frozen=True)
+class TrainingCase:
+    """What training needs of a prepared case: the coarse scan in memory, the fine one read patch by patch.
+
+    Attributes:
+        case: Name.
+        store: Gives patches of the fine grid.
+        shape: Of the fine grid.
+        affine: `(4, 4)` of the fine grid.
+        coarse_image: `(i, j, k)` float32 in window units.
+        coarse_labels: `(i, j, k)` uint8.
+        coarse_affine: `(4, 4)` of the coarse grid.
+        foreground: Voxel indices `(n, 3)` of each class present on the fine grid.
+    """
+
+    case: str
+    store: Store
+    shape: tuple[int, int, int]
+    affine: np.ndarray
+    coarse_image: np.ndarray
+    coarse_labels: np.ndarray
+    coarse_affine: np.ndarray
+    foreground: dict[int, np.ndarray]
+
+    @classmethod
+    def open(cls, store: Store, case: str) -> TrainingCase:
+        """Look a case up in a store of prepared cases."""
+        coarse = store.load_coarse(case)
+        return cls(
+            case, store, store.shape(case), coarse.pop("fine_affine"), **coarse, foreground=store.foreground(case)
+        )
+
+    def cut(self, grid: np.ndarray, shape) -> tuple[Tensor, Tensor]:
+        """A patch of image `(1, *shape)` float32 and labels `(*shape)` int64; air and background outside the scan."""
+        low, high = touched_box(grid, shape, self.shape)
+        image, labels = self.store.read_patch(self.case, low.tolist(), (high - low).tolist())
+        within = grid.copy()
+        within[:3, 3] -= low
+        return sample(image, within, shape), sample(labels, within, shape, mode="nearest")[0].long()
+
+
+def padded(shape, multiple) -> tuple[int, int, int]:
+    """Side lengths rounded up to few distinct values: each new input shape costs a CPU up to a second."""
+    return tuple(int(-(-n // m) * m) for n, m in zip(shape, multiple, strict=True))
+
+
+def padding(shape, target) -> list[int]:
+    """Air at the far ends, in the order that `F.pad` wants: last axis first."""
+    return [v for n, t in zip(reversed(shape), reversed(target), strict=True) for v in (0, t - n)]
+
+
+class WholeScans(Dataset):
+    """Coarse-stage items: one whole scan, or a part of it as a smaller field of view would show it.
+
+    Args:
+        cases: Training cases.
+        stage: Gives the padding multiple and the number of items.
+        training: Augmentation.
+        seed: Of every draw, together with the epoch and the index.
+    """
+
+    def __init__(self, cases: list[TrainingCase], stage: StageConfig, training: TrainingConfig, seed: int):
+        self.cases, self.stage, self.training, self.seed, self.epoch = cases, stage, training, seed, 0
+
+    def __len__(self) -> int:
+        return self.stage.steps_per_epoch * self.stage.batch
+
+    def __getitem__(self, index: int) -> dict:
+        rng = np.random.default_rng([self.seed, self.epoch, index])
+        case = _turn(self.cases, self.seed, self.epoch * len(self) + index)
+        size = np.array(case.coarse_image.shape)
+        shape = size.copy()
+        if rng.random() < self.training.narrowed_share:  # lengthwise, and half of the time across
+            shape[2] = max(int(size[2] * rng.uniform(0.35, 1.0)), min(size[2], 8))
+            if rng.random() < 0.5:
+                shape[:2] = np.maximum(size[:2] * rng.uniform(0.45, 1.0, 2), np.minimum(size[:2], 10)).astype(int)
+        centre = _crop_centre(case, size, shape, rng)
+        grid = pose(rng, self.training, centre, shape)
+        target = padded(shape, self.stage.patch)
+        image = sample(case.coarse_image, grid, shape.tolist())
+        labels = sample(case.coarse_labels, grid, shape.tolist(), mode="nearest")[0].long()
+        image = Intensity.draw(rng, self.training)(image)
+        pad = padding(shape.tolist(), target)
+        return {"case": case.case, "image": F.pad(image, pad), "labels": F.pad(labels, pad)}
+
+
+class StillScans(Dataset):
+    """Whole coarse scans as they are, for validation."""
+
+    def __init__(self, cases: list[TrainingCase], stage: StageConfig):
+        self.cases, self.multiple = cases, stage.patch
+
+    def __len__(self) -> int:
+        return len(self.cases)
+
+    def __getitem__(self, index: int) -> dict:
+        case = self.cases[index]
+        pad = padding(case.coarse_image.shape, padded(case.coarse_image.shape, self.multiple))
+        image = torch.from_numpy(case.coarse_image)[None]
+        labels = torch.from_numpy(case.coarse_labels).long()
+        return {"case": case.case, "image": F.pad(image, pad), "labels": F.pad(labels, pad)}
+
+
+class Patches(Dataset):
+    """Fine-stage and baseline items: a patch on the fine grid, most of them centred on a vertebra.
+
+    Args:
+        cases: Training cases.
+        stage: Patch size, foreground share and number of items.
+        training: Augmentation.
+        seed: Of every draw, together with the epoch and the index.
+        augmented: False gives unturned patches, for validation.
+    """
+
+    def __init__(self, cases, stage: StageConfig, training: TrainingConfig, seed: int, *, augmented: bool = True):
+        self.cases, self.stage, self.training, self.seed = cases, stage, training, seed
+        self.augmented, self.epoch = augmented, 0
+
+    def __len__(self) -> int:
+        return self.stage.steps_per_epoch * self.stage.batch
+
+    def __getitem__(self, index: int) -> dict:
+        rng = np.random.default_rng([self.seed, self.epoch, index])
+        case = _turn(self.cases, self.seed, self.epoch * len(self) + index)
+        patch = np.array(self.stage.patch)
+        if case.foreground and rng.random() < self.stage.foreground_share:
+            voxels = case.foreground[int(rng.choice(sorted(case.foreground)))]  # every class as often as the others
+            centre = voxels[rng.integers(len(voxels))] + rng.uniform(-0.25, 0.25, 3) * patch
+        else:
+            centre = rng.uniform(0, 1, 3) * np.array(case.shape)
+        grid = pose(rng, self.training if self.augmented else None, centre, patch)
+        image, labels = case.cut(grid, patch.tolist())
+        coarse = torch.from_numpy(case.coarse_image)[None]
+        if self.augmented:
+            intensity = Intensity.draw(rng, self.training)
+            image, coarse = intensity(image), intensity(coarse)
+        to_coarse = np.linalg.inv(case.coarse_affine) @ case.affine @ grid
+        return {"case": case.case, "image": image, "labels": labels, "coarse": coarse, "to_coarse": to_coarse}
+
+
+class StillPatches(Dataset):
+    """The same few unturned patches of each validation case."""
+
+    def __init__(self, cases: list[TrainingCase], stage: StageConfig, training: TrainingConfig):
+        self.each = training.validation_patches
+        self.single = [Patches([case], stage, training, i, augmented=False) for i, case in enumerate(cases)]
+
+    def __len__(self) -> int:
+        return len(self.single) * self.each
+
+    def __getitem__(self, index: int) -> dict:
+        case, patch = divmod(index, self.each)
+        return self.single[case][patch]
+
+
+def _turn(cases: list[TrainingCase], seed: int, position: int) -> TrainingCase:
+    """The case at a position in an endless sequence that visits all cases, newly shuffled each time round."""
+    round_, place = divmod(position, len(cases))
+    order = np.random.default_rng([seed, 7919, round_]).permutation(len(cases))
+    return cases[order[place]]
+
+
+def _crop_centre(case: TrainingCase, size, shape, rng) -> np.ndarray:
+    """Centre of a part of a scan; across, it stays near the spine when there is one."""
+    low, high = (shape - 1) / 2, size - 1 - (shape - 1) / 2
+    centre = rng.uniform(low, np.maximum(high, low))
+    found = np.argwhere(case.coarse_labels > 0)
+    if len(found):
+        anchor = found[rng.integers(len(found))]
+        centre[2] = np.clip(anchor[2] + rng.uniform(-0.3, 0.3) * shape[2], low[2], max(high[2], low[2]))
+        near = found[np.abs(found[:, 2] - centre[2]) <= shape[2] / 2]
+        middle = (near if len(near) else found).mean(0)
+        across = middle[:2] + rng.uniform(-0.2, 0.2, 2) * shape[:2]
+        centre[:2] = np.clip(across, low[:2], np.maximum(high[:2], low[:2]))
+    return centre
+
+
+def collate(items: list[dict]) -> dict:
+    """Stack what has one shape; keep names, coarse scans and affines as lists."""
+    stacked = {key: torch.stack([item[key] for item in items]) for key in ("image", "labels")}
+    return stacked | {key: [item[key] for item in items] for key in items[0] if key not in stacked}

@@ -1,0 +1,197 @@
+"""The V-Net, as published and with 3-cubed kernels.
+
+Source:
+    Milletari, Navab, Ahmadi: V-Net: Fully Convolutional Neural Networks for Volumetric Medical Image Segmentation,
+    2016, arXiv 1606.04797 (figure 2 and table 1; the network was written from the paper).
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from spineseg.config import NetworkConfig
+
+
+def _norm(kind: str, channels: int) -> nn.Module:
+    if kind == "instance":
+        return nn.InstanceNorm3d(channels, affine=True)
+    if kind == "group":
+        return nn.GroupNorm(min(8, channels), channels)
+    return nn.Identity()
+
+
+def _widen(x: Tensor, channels: int) -> Tensor:
+    """Repeat the channels of `x` until there are `channels` of them, so that it can be added to a wider stage."""
+    if x.shape[1] == channels:
+        return x
+    times = -(-channels // x.shape[1])
+    return x.repeat(1, times, 1, 1, 1)[:, :channels]
+
+
+class Stage(nn.Module):
+    """Some convolutions at one resolution; the stage's input is added before the last activation.
+
+    Args:
+        in_channels: Channels that enter.
+        channels: Channels of every convolution.
+        convolutions: How many.
+        config: Kernel, norm and whether the sum is taken.
+    """
+
+    def __init__(self, in_channels: int, channels: int, convolutions: int, config: NetworkConfig):
+        super().__init__()
+        self.channels, self.residual = channels, config.residual
+        widths = [in_channels, *[channels] * convolutions]
+        self.convolutions = nn.ModuleList(
+            nn.Conv3d(a, b, config.kernel, padding=config.kernel // 2) for a, b in zip(widths, widths[1:], strict=False)
+        )
+        self.norms = nn.ModuleList(_norm(config.norm, channels) for _ in range(convolutions))
+        self.activations = nn.ModuleList(nn.PReLU(channels) for _ in range(convolutions))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`(N, in_channels, I, J, K)` to `(N, channels, I, J, K)`."""
+        y = x
+        last = len(self.convolutions) - 1
+        for i, (conv, norm, act) in enumerate(zip(self.convolutions, self.norms, self.activations, strict=True)):
+            y = norm(conv(y))
+            if i == last and self.residual:
+                y = y + _widen(x, self.channels).to(y.dtype)  # same dtype, or autocast falls back to fp32
+            y = act(y)
+        return y
+
+
+class Resize(nn.Module):
+    """Strided or transposed 2-cubed convolution with norm and activation.
+
+    Args:
+        in_channels: Channels that enter.
+        channels: Channels that leave.
+        config: Gives the norm.
+        up: Double the resolution; halve it otherwise.
+    """
+
+    def __init__(self, in_channels: int, channels: int, config: NetworkConfig, *, up: bool):
+        super().__init__()
+        self.convolution = (nn.ConvTranspose3d if up else nn.Conv3d)(in_channels, channels, 2, stride=2)
+        self.norm, self.activation = _norm(config.norm, channels), nn.PReLU(channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`(N, in_channels, I, J, K)` to half or twice the side lengths."""
+        return self.activation(self.norm(self.convolution(x)))
+
+
+class VNet(nn.Module):
+    """Encoder and decoder of residual stages; each decoder stage sees the encoder's output of its own resolution.
+
+    Args:
+        in_channels: Channels of the input.
+        out_channels: Classes, background included.
+        config: Channels, convolutions, kernel, norm.
+        zero_head: Start the last layer at zero, so that the network begins as a correction of nothing.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, config: NetworkConfig, *, zero_head: bool = False):
+        super().__init__()
+        self.config, self.in_channels, self.out_channels = config, in_channels, out_channels
+        widths, counts = config.channels, config.convolutions
+        self.encoder = nn.ModuleList([Stage(in_channels, widths[0], counts[0], config)])
+        self.down = nn.ModuleList()
+        for above, width, count in zip(widths, widths[1:], counts[1:], strict=False):
+            self.down.append(Resize(above, width, config, up=False))
+            self.encoder.append(Stage(width, width, count, config))
+        self.up, self.decoder = nn.ModuleList(), nn.ModuleList()
+        below = widths[-1]
+        for width, count in zip(reversed(widths[:-1]), reversed(counts[:-1]), strict=True):
+            self.up.append(Resize(below, width, config, up=True))
+            self.decoder.append(Stage(2 * width, 2 * width, count, config))
+            below = 2 * width
+        self.head = nn.Conv3d(below, out_channels, 1)
+        if zero_head:
+            nn.init.zeros_(self.head.weight)
+            nn.init.zeros_(self.head.bias)
+
+    @property
+    def multiple(self) -> int:
+        """Side lengths of an input must divide by this."""
+        return 2 ** len(self.down)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits of an image.
+
+        Args:
+            x: `(N, in_channels, I, J, K)`.
+
+        Returns:
+            `(N, out_channels, I, J, K)`.
+
+        Raises:
+            ValueError: If a side length does not divide by `multiple`.
+        """
+        if any(n % self.multiple for n in x.shape[2:]):
+            raise ValueError(f"side lengths must divide by {self.multiple}, got {tuple(x.shape[2:])}; pad the input")
+        skips = [self.encoder[0](x)]
+        for down, stage in zip(self.down[:-1], self.encoder[1:-1], strict=True):
+            skips.append(stage(down(skips[-1])))
+        y = self._deepest(skips[-1])
+        for up, stage, skip in zip(self.up, self.decoder, reversed(skips), strict=True):
+            y = up(y)
+            y = stage(torch.cat((y, skip.to(y.dtype)), dim=1))
+        return self.head(y)
+
+    def _deepest(self, x: Tensor) -> Tensor:
+        if x.device.type != "cpu":
+            return self.encoder[-1](self.down[-1](x))
+        # torch's bf16 conv3d on a CPU gave infinite weight gradients when the deepest level was a few voxels wide
+        with torch.autocast("cpu", enabled=False):
+            return self.encoder[-1](self.down[-1](x.float()))
+
+
+def count_parameters(network: nn.Module) -> int:
+    """Number of trainable values."""
+    return sum(p.numel() for p in network.parameters() if p.requires_grad)
+
+
+def shapes(config: NetworkConfig, in_channels: int, out_channels: int, patch) -> list[dict]:
+    """Every stage's output shape, read off a forward pass that allocates nothing.
+
+    Args:
+        config: The network.
+        in_channels: Channels of the input.
+        out_channels: Classes.
+        patch: Input side lengths, voxels.
+
+    Returns:
+        One dict per stage in order of execution: `stage`, `direction` (down, up or out), `level` (0 at full
+        resolution), `channels`, `shape`, `convolutions`.
+    """
+    rows, hooks = [], []
+    with torch.device("meta"):
+        network = VNet(in_channels, out_channels, config)
+
+    def note(name, direction, level, count):
+        def hook(_module, _inputs, output):
+            shape = tuple(output.shape[2:])
+            rows.append(
+                dict(
+                    stage=name,
+                    direction=direction,
+                    level=level,
+                    channels=output.shape[1],
+                    shape=shape,
+                    convolutions=count,
+                )
+            )
+
+        return hook
+
+    depth = len(network.encoder)
+    for level, stage in enumerate(network.encoder):
+        hooks.append(stage.register_forward_hook(note(f"down {level + 1}", "down", level, len(stage.convolutions))))
+    for i, stage in enumerate(network.decoder):
+        level = depth - 2 - i
+        hooks.append(stage.register_forward_hook(note(f"up {level + 1}", "up", level, len(stage.convolutions))))
+    hooks.append(network.head.register_forward_hook(note("head", "out", 0, 1)))
+    with torch.no_grad():
+        network(torch.empty(1, in_channels, *patch, device="meta"))
+    return rows

@@ -1,0 +1,115 @@
+"""Sliding windows over a scan of any length: one slab of logits at a time, so memory does not grow with the scan."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from spineseg.anatomy.labels import N_CLASSES
+
+Start = tuple[int, int, int]
+
+
+def starts(length: int, window: int, overlap_share: float) -> list[int]:
+    """First indices of windows along one axis, evenly spread; neighbours share at least the overlap.
+
+    Args:
+        length: Voxels to cover.
+        window: Voxels of a window.
+        overlap_share: Of the window, in [0, 1).
+
+    Returns:
+        At least one start; the last window ends at `length` (or covers it whole).
+    """
+    if length <= window:
+        return [0]
+    step = max(1, int(window * (1 - overlap_share)))
+    count = -(-(length - window) // step) + 1
+    return [round(i * (length - window) / (count - 1)) for i in range(count)]
+
+
+def wanted(region: np.ndarray | None, shape, window, overlap_share: float) -> tuple[Start, Start, list[Start]]:
+    """Windows that cover a region of interest.
+
+    Args:
+        region: Boolean `(I, J, K)`, or None for everything.
+        shape: Of the scan.
+        window: Side lengths of a window.
+        overlap_share: Of the window.
+
+    Returns:
+        First and past-the-end corner of the covered box, and the starts of the windows that touch the region, relative
+        to the first corner and ordered along K. Empty for an empty region.
+    """
+    low, high = np.zeros(3, int), np.array(shape)
+    if region is not None:
+        if not region.any():
+            return (0, 0, 0), (0, 0, 0), []
+        for d in range(3):
+            along = np.flatnonzero(region.any(tuple(a for a in range(3) if a != d)))
+            low[d], high[d] = along[0], along[-1] + 1
+    axes = [starts(int(n), w, overlap_share) for n, w in zip(high - low, window, strict=True)]
+    chosen = []
+    for k in axes[2]:
+        for i in axes[0]:
+            for j in axes[1]:
+                box = tuple(slice(a + s, a + s + w) for a, s, w in zip(low, (i, j, k), window, strict=True))
+                if region is None or region[box].any():
+                    chosen.append((i, j, k))
+    return tuple(low.tolist()), tuple(high.tolist()), chosen
+
+
+def label_by_windows(
+    logits_of: Callable[[Start], Tensor], low: Start, high: Start, windows: list[Start], window, shape, device="cpu"
+) -> tuple[np.ndarray, np.ndarray]:
+    """Sum the logits of overlapping windows and take the largest, one slab along K after the other.
+
+    Windows are weighted equally: the position of the largest sum does not depend on how many there are.
+
+    Args:
+        logits_of: Gives `(26, *window)` logits for a window that begins at an index of the scan.
+        low: First corner of the covered box.
+        high: Past-the-end corner.
+        windows: Starts relative to `low`, ordered along K.
+        window: Side lengths of a window.
+        shape: Of the scan.
+        device: Where sums are kept.
+
+    Returns:
+        `shape` uint8 labels, 0 where no window lies, and `(26,)` mean probability of the winning class over its voxels
+        (nan for a class that won nowhere).
+    """
+    labels = np.zeros(shape, np.uint8)
+    won, count = np.zeros(N_CLASSES), np.zeros(N_CLASSES)
+    across = [max(h - a, w) for a, h, w in zip(low[:2], high[:2], window[:2], strict=True)]
+    sums = torch.zeros(N_CLASSES, *across, window[2], device=device)
+    hits = torch.zeros(1, *across, window[2], device=device)
+    for first, following, group in _slabs(windows, high[2] - low[2]):
+        for i, j, k in group:
+            box = (slice(None), slice(i, i + window[0]), slice(j, j + window[1]))
+            sums[box] += logits_of((low[0] + i, low[1] + j, low[2] + k)).to(device)
+            hits[box] += 1
+        done = min(following - first, window[2])
+        size = [h - a for a, h in zip(low[:2], high[:2], strict=True)]
+        part = (slice(None), slice(0, size[0]), slice(0, size[1]), slice(0, done))
+        best, place = (sums[part] / hits[part].clamp(min=1)).softmax(0).max(0)
+        place[hits[part][0] == 0] = 0
+        flat = place.flatten()
+        won += torch.bincount(flat, best.flatten().double(), N_CLASSES).cpu().numpy()
+        count += torch.bincount(flat, minlength=N_CLASSES).cpu().numpy()
+        corner = (low[0], low[1], low[2] + first)
+        target = tuple(slice(a, a + n) for a, n in zip(corner, (*size, done), strict=True))
+        labels[target] = place.to(torch.uint8).cpu().numpy()
+        sums, hits = (F.pad(t[..., done:], (0, done)) for t in (sums, hits))
+    return labels, np.divide(won, count, out=np.full(N_CLASSES, np.nan), where=count > 0)
+
+
+def _slabs(windows: list[Start], length: int) -> Iterator[tuple[int, int, list[Start]]]:
+    """Group windows by their start along K, with the start of the next group (or the end of the box)."""
+    levels = sorted({k for _, _, k in windows})
+    for first, following in zip(levels, [*levels[1:], length], strict=False):
+        yield first, following, [w for w in windows if w[2] == first]

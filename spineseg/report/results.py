@@ -1,0 +1,174 @@
+"""A run's results: predict what is missing, score it, keep the tables and the headline numbers in the run's folder."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from spineseg import paths
+from spineseg.config import Config, EvaluationConfig
+from spineseg.data import cohort, nifti
+from spineseg.data.atomic import write_text
+from spineseg.data.geometry import to_canonical
+from spineseg.data.parallel import map_cases
+from spineseg.errors import CaseError
+from spineseg.evaluation.scores import case_scores, score_case
+from spineseg.evaluation.tables import summary
+from spineseg.learning.inference import Predictor, predict_cohort, predict_files, predictions_folder
+from spineseg.learning.training import METHODS
+
+# VerSe never labels the sacrum and leaves vertebrae unlabelled that the border cuts (README of the real pairs)
+UNLABELLED_SACRUM = ("S1",)
+
+
+def evaluate(config: Config) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Predict and score the test cases with both trained methods of a run; what is done already is read.
+
+    Args:
+        config: Names the run.
+
+    Returns:
+        `scores`, one row per method, case and vertebra, and `cases`, one row per method and case.
+
+    Raises:
+        CaseError: If a method was not trained or a file cannot be read.
+    """
+    folder, table = paths.run_folder(config.run), cohort.cases(config)
+    truth = cohort.truth(config) if config.cohort.layout == "phantom" else None
+    parts = []
+    for method in METHODS:
+        predicted = predict_cohort(config, method, table)
+        cache = predictions_folder(config, method) / "scores.csv"
+        if not cache.is_file():
+            pairs = predicted.merge(table.assign(case=table.case.astype(str)), on="case")
+            scores = _score(pairs, config, truth)
+            write_text(cache, scores.assign(method=method).to_csv(index=False))
+        parts.append(pd.read_csv(cache, dtype={"case": str}))
+    scores = pd.concat(parts, ignore_index=True)
+    cases = case_scores(scores)
+    write_text(folder / "scores.csv", scores.to_csv(index=False))
+    write_text(folder / "cases_scores.csv", cases.to_csv(index=False))
+    write_text(folder / "headline.json", json.dumps(headline(scores, config), indent=1))
+    return scores, cases
+
+
+def headline(scores: pd.DataFrame, config: Config) -> dict[str, float | int]:
+    """The few numbers that the book opens with.
+
+    Args:
+        scores: From `evaluate`.
+        config: Bootstrap settings.
+
+    Returns:
+        Per method: mean Dice over the vertebrae present with its interval, over the 25 mean binary Dice over cases,
+        identification rate over reference vertebrae; and the number of test cases.
+    """
+    cases = case_scores(scores)
+    numbers: dict[str, float | int] = {"n_test": int(scores.case.nunique())}
+    numbers["n_test_with_neck"] = int(
+        scores[(scores.region == "cervical") & (scores.reference_voxels > 0)].case.nunique()
+    )
+    for method, rows in scores.groupby("method"):
+        whole = summary(rows, by=None, config=config.evaluation).iloc[0]
+        numbers[f"{method}_dice"], numbers[f"{method}_dice_low"] = float(whole["mean"]), float(whole["low"])
+        numbers[f"{method}_dice_high"] = float(whole["high"])
+        numbers[f"{method}_binary"] = float(cases[cases.method == method].binary_dice.mean())
+        numbers[f"{method}_identification"] = float(rows.identified.mean())
+    return numbers
+
+
+def evaluate_real(config: Config, method: str = "cascade") -> pd.DataFrame:
+    """Predict and score the real CT pairs kept beside the project, if they are there.
+
+    The sacrum is left out where the reference never labels it, and so are vertebrae at the border.
+
+    Args:
+        config: Names the run.
+        method: Trained method.
+
+    Returns:
+        One row per case and vertebra, with `ct`, `segmentation` and `prediction` paths; empty without the folder.
+    """
+    folder = paths.real_ct_folder() / "pairs"
+    if not folder.is_dir():
+        return pd.DataFrame()
+    files = {p.name.removesuffix("_ct.nii.gz"): p for p in sorted(folder.glob("*_ct.nii.gz"))}
+    target = predictions_folder(config, method) / "real"
+    predicted = predict_files(Predictor(config, method), files, target, label="real")
+    tables = []
+    for case, prediction in zip(predicted.case, predicted.prediction, strict=True):
+        mask = folder / f"{case}_seg.nii.gz"
+        reference, found = nifti.read_labels(mask), nifti.read_labels(prediction)
+        ignore = () if (reference.array == 25).any() else UNLABELLED_SACRUM
+        scores = score_case(
+            case,
+            reference.array,
+            found.array,
+            reference.affine,
+            config=config.evaluation,
+            ignore=ignore,
+            ignore_border=True,
+        )
+        tables.append(scores.assign(ct=str(files[case]), segmentation=str(mask), prediction=str(prediction)))
+    return pd.concat(tables, ignore_index=True)
+
+
+def score_folders(reference: Path, prediction: Path, evaluation: EvaluationConfig) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Score label maps that have the same file names in two folders.
+
+    Args:
+        reference: Folder of references.
+        prediction: Folder of predictions.
+        evaluation: Tolerances and radii.
+
+    Returns:
+        Rows of `score_case`, and the region table under both conventions.
+
+    Raises:
+        CaseError: If a folder holds no label map or a reference has no prediction.
+    """
+    names = sorted(p.name for p in reference.glob("*.nii*") if not p.name.startswith("."))
+    if not names:
+        raise CaseError("empty", reference, "no .nii or .nii.gz file", "label maps", "check the folder's name")
+    tables = []
+    for name in names:
+        if not (prediction / name).is_file():
+            raise CaseError(
+                "partner-missing", prediction / name, "no such file", "one prediction per reference", "predict it"
+            )
+        tables.append(_score_one((name, reference / name, prediction / name, evaluation, None)))
+    scores = pd.concat(tables, ignore_index=True)
+    both = [summary(scores, convention=c, config=evaluation).assign(convention=c) for c in ("present", "all")]
+    return scores, pd.concat(both, ignore_index=True)
+
+
+def _score(pairs: pd.DataFrame, config: Config, truth: pd.DataFrame | None) -> pd.DataFrame:
+    shares = {}
+    if truth is not None:
+        shares = {c: dict(zip(t.vertebra, t.visible_share, strict=True)) for c, t in truth.groupby("case")}
+    jobs = [
+        (row.case, row.segmentation, row.prediction, config.evaluation, shares.get(row.case))
+        for row in pairs.itertuples(index=False)
+    ]
+    tables = map_cases(_score_one, jobs, workers=config.cohort.workers, title="score")
+    for table in tables:
+        if isinstance(table, CaseError):
+            raise table
+    return pd.concat(tables, ignore_index=True)
+
+
+def _score_one(job) -> pd.DataFrame:
+    case, reference_path, prediction_path, evaluation, shares = job
+    reference, prediction = nifti.read_labels(reference_path), nifti.read_labels(prediction_path)
+    if reference.array.shape != prediction.array.shape or not np.allclose(
+        reference.affine, prediction.affine, atol=1e-2
+    ):
+        found = f"{prediction.array.shape} voxels, {prediction.orientation}"
+        wanted = f"the grid of {reference_path}: {reference.array.shape} voxels, {reference.orientation}"
+        raise CaseError("other-grid", prediction_path, found, wanted, "resample it onto the reference")
+    arrays = [to_canonical(v.array, v.affine) for v in (reference, prediction)]
+    affine = arrays[0][1]
+    return score_case(case, arrays[0][0], arrays[1][0], affine, config=evaluation, visible_share=shares)

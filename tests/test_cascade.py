@@ -1,0 +1,40 @@
+import numpy as np
+import pytest
+import torch
+
+from spineseg.config import Config
+from spineseg.learning.cascade import build, coarse_logits, fine_logits, level_channels, upsampled
+
+SMOKE = Config.load("smoke")
+
+
+def test_a_sure_level_gives_its_own_coordinate():
+    logits = torch.full((1, 26, 1, 1, 1), -30.0)
+    logits[0, 6] = 30
+    level, sine, cosine, foreground = level_channels(logits)[0, :, 0, 0, 0].tolist()
+    assert level == pytest.approx(6 / 25) and foreground == pytest.approx(1)
+    assert (sine, cosine) == (pytest.approx(np.sin(3 * np.pi), abs=1e-5), pytest.approx(-1))
+
+
+def test_the_level_is_defined_in_the_background():
+    logits = torch.zeros(1, 26, 1, 1, 1)
+    logits[0, 0], logits[0, 10] = 50, 20
+    channels = level_channels(logits)[0, :, 0, 0, 0]
+    assert channels[0].item() == pytest.approx(10 / 25, abs=1e-4) and channels[3].item() < 1e-6
+
+
+def test_an_untrained_fine_network_leaves_the_coarse_logits_alone():
+    network = build(SMOKE, "fine")
+    coarse = torch.randn(1, 26, 8, 8, 8)
+    assert torch.equal(fine_logits(network, torch.rand(1, 1, 8, 8, 8), coarse), coarse)
+
+
+def test_coarse_logits_have_the_scans_own_size():
+    network = build(SMOKE, "coarse").eval()
+    assert coarse_logits(network, torch.rand(1, 13, 18, 9), (16, 16, 16)).shape == (26, 13, 18, 9)
+
+
+def test_upsampling_a_linear_field_is_exact_between_voxel_centres():
+    field = torch.arange(8.0).repeat(2, 4, 4, 1)
+    half = np.diag([0.5, 0.5, 0.5, 1.0])
+    assert torch.allclose(upsampled(field, half, (4, 4, 13))[0, 0, 0], torch.arange(13) / 2, atol=1e-5)

@@ -1,0 +1,76 @@
+import pytest
+import torch
+
+from spineseg.config import NetworkConfig
+from spineseg.learning.vnet import VNet, count_parameters, shapes
+
+PAPER = NetworkConfig(kernel=5, norm="none")
+TINY = NetworkConfig(channels=(4, 8, 16), convolutions=(1, 2, 2), norm="group")
+
+
+@pytest.mark.parametrize(("kernel", "outputs", "millions"), [(5, 2, 65.18), (5, 26, 65.18), (3, 26, 14.70)])
+def test_parameter_count_is_the_published_one(kernel, outputs, millions):
+    with torch.device("meta"):
+        network = VNet(1, outputs, NetworkConfig(kernel=kernel, norm="none"))
+    assert count_parameters(network) / 1e6 == pytest.approx(millions, abs=0.005)
+
+
+def test_stages_have_the_papers_convolutions():
+    with torch.device("meta"):
+        network = VNet(1, 2, PAPER)
+    assert [len(s.convolutions) for s in network.encoder] == [1, 2, 3, 3, 3]
+    assert [len(s.convolutions) for s in network.decoder] == [3, 3, 2, 1]
+
+
+@pytest.mark.parametrize("norm", ["none", "group", "instance"])
+def test_logits_have_the_inputs_size(norm):
+    network = VNet(5, 26, NetworkConfig(channels=(4, 8), convolutions=(1, 1), norm=norm))
+    assert network(torch.randn(2, 5, 6, 8, 10)).shape == (2, 26, 6, 8, 10)
+
+
+def test_a_zero_head_begins_as_nothing():
+    network = VNet(1, 3, TINY, zero_head=True)
+    assert network(torch.randn(1, 1, 8, 8, 8)).abs().max() == 0
+
+
+def test_a_size_that_does_not_divide_is_named():
+    with pytest.raises(ValueError, match="divide by 4"):
+        VNet(1, 3, TINY)(torch.zeros(1, 1, 8, 8, 9))
+
+
+def test_the_stage_adds_its_input():
+    from spineseg.learning.vnet import Stage
+
+    stage = Stage(2, 4, 1, NetworkConfig(norm="none"))
+    torch.nn.init.zeros_(stage.convolutions[0].weight)
+    torch.nn.init.zeros_(stage.convolutions[0].bias)
+    x = torch.rand(1, 2, 3, 3, 3)
+    assert torch.equal(stage(x), torch.cat((x, x), 1))  # positive values pass the PReLU unchanged
+
+
+def test_the_encoder_sees_the_published_receptive_field():
+    with torch.device("meta"):
+        network = VNet(1, 2, PAPER)
+    seen, field, step = [], 1, 1
+    for stage, down in zip(network.encoder, [*network.down, None], strict=True):
+        field += step * sum(c.kernel_size[0] - 1 for c in stage.convolutions)
+        seen.append(field)
+        if down is not None:
+            field += step * (down.convolution.kernel_size[0] - 1)
+            step *= down.convolution.stride[0]
+    assert seen == [5, 22, 72, 172, 372]
+
+
+def test_shapes_follow_the_forward_pass():
+    rows = shapes(TINY, 1, 26, (16, 8, 8))
+    assert [r["stage"] for r in rows] == ["down 1", "down 2", "down 3", "up 2", "up 1", "head"]
+    assert [r["channels"] for r in rows] == [4, 8, 16, 16, 8, 26]
+    assert rows[2]["shape"] == (4, 2, 2) and rows[-1]["shape"] == (16, 8, 8)
+
+
+def test_bf16_gradients_of_a_tiny_deepest_level_are_finite():
+    torch.manual_seed(0)
+    network = VNet(1, 26, NetworkConfig(channels=(8, 16, 32, 64), convolutions=(1, 1, 2, 2), norm="group"))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        network(torch.randn(1, 1, 8, 8, 8)).float().square().mean().backward()
+    assert all(torch.isfinite(p.grad).all() for p in network.parameters())
