@@ -27,8 +27,8 @@ def first_segment(size, x, y, z) -> tuple[torch.Tensor, torch.Tensor]:
     drum = ellipse(x * shrink, (y + 0.1 * depth) * shrink, size["body_width"] / 2, 0.6 * depth)
     drum = intersection(drum, back - y - 2.0 * level + 1.5, 2.0)
     body = intersection(drum, z.abs() - height / 2, 2.0)
-    side = 0.58 * size["body_width"]
-    ala = ellipsoid(x - 0.46 * size["body_width"], y - back - 3.0 * u, z - 1.0 * u, (15 * u, 12 * u, 0.5 * height))
+    side = 0.55 * size["body_width"]
+    ala = ellipsoid(x - 0.46 * size["body_width"], y - back - 3.0 * u, z - 1.0 * u, (14 * u, 10 * u, 0.44 * height))
     ala = intersection(ala, x - side, 1.0)
     body = union(body, ala, 4.0)
     joint_x, joint_y = half_canal + 3.5 * u, back - 0.6 * canal

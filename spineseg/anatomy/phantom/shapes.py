@@ -39,7 +39,7 @@ def ellipse(x: torch.Tensor, y: torch.Tensor, a_mm: float, b_mm: float) -> torch
     """An elliptic cylinder along the third axis with half axes `a_mm` and `b_mm`; a circle is exact."""
     u, v = (x / a_mm).square(), (y / b_mm).square()
     radius = (u + v).sqrt_()
-    gradient = u.div_(a_mm**2).add_(v.div_(b_mm**2)).sqrt_().clamp_(min=1e-4)
+    gradient = (u / a_mm**2 + v / b_mm**2).sqrt_().clamp_(min=1e-4)
     return (radius - 1.0).mul_(radius).div_(gradient)
 
 
@@ -47,8 +47,8 @@ def ellipsoid(x: torch.Tensor, y: torch.Tensor, z: torch.Tensor, half_mm: tuple[
     """An ellipsoid at the origin with three half axes."""
     a, b, c = half_mm
     u, v, w = (x / a).square(), (y / b).square(), (z / c).square()
-    radius = (u + v).add_(w).sqrt_()
-    gradient = u.div_(a**2).add_(v.div_(b**2)).add_(w.div_(c**2)).sqrt_().clamp_(min=1e-4)
+    radius = (u + v + w).sqrt_()
+    gradient = (u / a**2 + v / b**2 + w / c**2).sqrt_().clamp_(min=1e-4)
     return (radius - 1.0).mul_(radius).div_(gradient)
 
 
