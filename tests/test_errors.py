@@ -189,6 +189,8 @@ def test_training_share_counts_cases_not_rows():
     presence = pd.DataFrame({"case": ["a", "a", "b", "x"], "vertebra": ["L1", "L1", "L2", "L1"]})
     share = training_share(presence, ["a", "b", "c"])
     assert share["L1"] == share["L2"] == pytest.approx(1 / 3) and share["C1"] == 0 and len(share) == 25
+    voxels = presence.assign(voxels=[5, 5, 0, 5])
+    assert training_share(voxels, ["a", "b", "c"])["L2"] == 0
     with pytest.raises(ValueError, match="no training case"):
         training_share(presence, [])
 

@@ -24,14 +24,15 @@ def resolution_ceiling(labels, affine, spacing_mm: float, *, case: str = "") -> 
     """
     import torch  # here, not above: scores need no torch
 
-    from spineseg.data.geometry import grid_at, resample_labels, to_canonical
+    from spineseg.data.geometry import back_to_original, grid_at, resample_labels, to_canonical
 
     labels, affine = np.asarray(labels, np.uint8), np.asarray(affine, np.float64)
     canonical, canonical_affine = to_canonical(labels, affine)
     working_affine, working_shape = grid_at(canonical_affine, canonical.shape, spacing_mm)
     tensor = torch.from_numpy(np.ascontiguousarray(canonical))
-    working = resample_labels(tensor, canonical_affine, working_affine, working_shape)
-    back = resample_labels(working, working_affine, affine, labels.shape).numpy()
+    # the same two moves as preparation makes with the reference and inference with the prediction
+    working = resample_labels(tensor, canonical_affine, working_affine, working_shape, antialias=True)
+    back = back_to_original(working, working_affine, affine, labels.shape).numpy()
     counts = confusion(labels, back)
     dice = np.diagonal(dice_matrix(counts))
     rows = [

@@ -20,7 +20,8 @@ def training_share(presence: pd.DataFrame, training_cases: Iterable[str]) -> dic
     """Share of the training cases that hold each vertebra.
 
     Args:
-        presence: One row for each case and vertebra that it holds: columns `case`, `vertebra`.
+        presence: Columns `case`, `vertebra`; with a column `voxels` only rows above 0 count, as of
+            `data.presence.presence`, otherwise every row does, as of a phantom cohort's truth.
         training_cases: Names of the training cases, with or without vertebrae.
 
     Returns:
@@ -32,7 +33,8 @@ def training_share(presence: pd.DataFrame, training_cases: Iterable[str]) -> dic
     training_cases = set(training_cases)
     if not training_cases:
         raise ValueError("no training case to count in; pass the cases of the training split")
-    held = presence[presence.case.isin(training_cases)].drop_duplicates(["case", "vertebra"])
+    held = presence[presence.voxels > 0] if "voxels" in presence else presence
+    held = held[held.case.isin(training_cases)].drop_duplicates(["case", "vertebra"])
     count = held.vertebra.value_counts()
     return {name: float(count.get(name, 0) / len(training_cases)) for name in VERTEBRAE}
 

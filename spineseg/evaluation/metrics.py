@@ -114,7 +114,7 @@ def boxes(labels) -> np.ndarray:
         ValueError: If a label is not one of 0..25.
     """
     labels = _as_labels("labels", labels)
-    index, values = _voxels(labels)
+    index, values = _places(labels)
     found = np.zeros((N_CLASSES, 3, 2), np.int64)
     present = np.unique(values)
     for axis, extent in enumerate(labels.shape):
@@ -141,7 +141,7 @@ def centroids_mm(labels, affine) -> np.ndarray:
     affine = np.asarray(affine, np.float64)
     if affine.shape != (4, 4):
         raise ValueError(f"affine must be (4, 4), voxel index to RAS+ mm, got shape {affine.shape}")
-    index, values = _voxels(_as_labels("labels", labels))
+    index, values = _places(_as_labels("labels", labels))
     count = np.bincount(values, minlength=N_CLASSES).astype(np.float64)
     count[count == 0] = np.nan
     mean = np.stack([np.bincount(values, weights=i, minlength=N_CLASSES) / count for i in index], 1)
@@ -199,18 +199,22 @@ def keep_largest(labels) -> np.ndarray:
         return labels.copy(order="K")
     # One pass over the whole spine: a box per class loses as soon as stray voxels stretch every box across the scan.
     spine = tuple(slice(low, high) for low, high in zip(found[..., 0].min(0), found[..., 1].max(0), strict=True))
-    inside = np.ascontiguousarray(labels[spine])
+    inside = labels[spine].copy(order="C")
     pieces, n = cc3d.connected_components(inside, connectivity=26, return_N=True)
-    sizes = np.bincount(pieces.reshape(-1), minlength=n + 1)
+    pieces = pieces.reshape(-1)
+    where, values = _voxels(inside.reshape(-1))
+    piece = pieces[where]
+    sizes = np.bincount(piece, minlength=n + 1)
     value_of = np.zeros(n + 1, np.uint8)
-    value_of[pieces.reshape(-1)] = inside.reshape(-1)
+    value_of[piece] = values
     ascending = np.lexsort((-np.arange(n + 1), sizes))
     largest = np.zeros(N_CLASSES, np.int64)
     largest[value_of[ascending]] = ascending  # the last write, the largest piece, stays
-    table = np.zeros(n + 1, np.uint8)
-    table[largest[1:]] = value_of[largest[1:]]
+    loses = np.ones(n + 1, bool)
+    loses[largest[1:]] = False
+    inside.reshape(-1)[where[loses[piece]]] = 0
     kept = np.zeros_like(labels)
-    kept[spine] = table[pieces]
+    kept[spine] = inside
     return kept
 
 
@@ -239,22 +243,34 @@ def _in_one_order(*arrays: np.ndarray) -> tuple[list[np.ndarray], str]:
 
 
 def _busy(*flat: np.ndarray) -> tuple[list[np.ndarray], np.ndarray]:
-    """The voxels of the eight-voxel words in which any of the flat uint8 maps is not zero, and their flat index."""
+    """The voxels of the eight-voxel words in which any of the flat uint8 maps is not zero, and the index of the words.
+
+    What is left over after the last whole word is always among the voxels.
+    """
     whole = flat[0].size // 8 * 8
     words = [f[:whole].view(np.uint64) for f in flat]
     any_set = words[0] if len(words) == 1 else words[0] | words[1]
-    busy = np.flatnonzero(any_set)
-    values = [np.concatenate([f[:whole].reshape(-1, 8)[busy].reshape(-1), f[whole:]]) for f in flat]
-    index = np.concatenate([(busy[:, None] * 8 + np.arange(8)).reshape(-1), np.arange(whole, flat[0].size)])
+    busy = np.flatnonzero(any_set != 0)  # of booleans: three times as fast as of the words
+    values = [np.concatenate([f[:whole].view(np.uint64)[busy].view(np.uint8), f[whole:]]) for f in flat]
     largest = max((int(v.max()) for v in values if v.size), default=0)
     if largest >= N_CLASSES:
         _refuse(largest)
-    return values, index
+    return values, busy
 
 
-def _voxels(labels: np.ndarray) -> tuple[tuple[np.ndarray, ...], np.ndarray]:
-    """Indices along each axis and values of the voxels that are not background."""
+def _voxels(flat: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Flat index and value of the voxels that are not background."""
+    (values,), busy = _busy(flat)
+    tail = np.arange(flat.size // 8 * 8, flat.size)
+    here = np.flatnonzero(values)
+    word, byte = here // 8, here % 8
+    inside = word < busy.size
+    index = np.concatenate([busy[word[inside]] * 8 + byte[inside], tail[here[~inside] - busy.size * 8]])
+    return index, values[here]
+
+
+def _places(labels: np.ndarray) -> tuple[tuple[np.ndarray, ...], np.ndarray]:
+    """Index along each axis and value of the voxels that are not background."""
     (flat,), order = _in_one_order(labels)
-    (values,), index = _busy(flat)
-    set_ = values > 0
-    return np.unravel_index(index[set_], labels.shape, order=order), values[set_]
+    index, values = _voxels(flat)
+    return np.unravel_index(index, labels.shape, order=order), values
