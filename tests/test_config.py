@@ -136,3 +136,16 @@ def test_the_hash_follows_the_sections_that_are_named():
     assert a.hash() != b.hash() and a.hash("training") != b.hash("training")
     assert a.hash("preparation", "cohort") == b.hash("preparation", "cohort")
     assert a.hash() == Config.load(**{"training.seed": 1}).hash()
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_a_configuration_comes_back_from_json_as_it_was(profile):
+    config = Config.load(profile)
+    assert Config.from_dict(json.loads(json.dumps(config.to_dict()))) == config
+
+
+def test_a_configuration_of_another_version_names_what_differs():
+    values = Config().to_dict()
+    values["training"]["momentum"] = values["training"].pop("ema_decay")
+    with pytest.raises(ValueError, match="another version: training.ema_decay, training.momentum unknown or missing"):
+        Config.from_dict(values)
