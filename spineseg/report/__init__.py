@@ -1,0 +1,1 @@
+"""Where people look: figures, three-dimensional views and the book."""

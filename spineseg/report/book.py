@@ -1,0 +1,269 @@
+"""A report: papermill runs the notebooks into a staged copy of the book, Jupyter Book prints that copy.
+
+Nothing in the checkout is touched. `_build/<run>/` receives the executed notebooks, the prose, the configuration and at
+last `html/`; `manifest.json` is written when all of it succeeded and is missing otherwise.
+"""
+
+from __future__ import annotations
+
+import base64
+import datetime
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import yaml
+
+import spineseg
+from spineseg.config import Config
+from spineseg.paths import build_folder, run_folder
+from spineseg.report.provenance import headline, provenance_page
+
+KERNEL = "python3"
+OVERVIEW = "fig-overview"  # name of the figure that the first page shows too
+PROSE = ("book", "_config.yml", "_toc.yml")
+RESERVED = ("html", "jupyter_execute")  # names that `jupyter-book build .` uses in the same folder
+
+
+def build(config: Config, parameters: dict | None = None) -> Path:
+    """Execute the notebooks for one run and print the book.
+
+    Args:
+        config: Gives `profile` and `run`, which every notebook receives.
+        parameters: More notebook parameters by name, such as `{"epochs": 70}`; each notebook receives those that it
+            declares. Text is read as YAML, so that `"70"` from a command line is a number.
+
+    Returns:
+        `_build/<run>/html/index.html`.
+
+    Raises:
+        ValueError: If no notebook declares a parameter (the known ones are listed), a value is impossible, or the name
+            of the run is taken by Jupyter Book itself. Raised before anything runs.
+        FileNotFoundError: If the notebooks are not found.
+        RuntimeError: If the kernel belongs to another environment, a notebook fails, or the book has a warning.
+    """
+    source = source_folder()
+    notebooks = sorted((source / "notebooks").glob("[0-9][0-9]_*.ipynb"))
+    chosen = check_parameters(config, parameters or {}, notebooks)
+    check_kernel()
+    stage = build_folder(config.run)
+    manifest = stage / "manifest.json"
+    manifest.unlink(missing_ok=True)
+    stage_prose(source, stage)
+    steps = [_execute(path, stage / "notebooks" / path.name, chosen[path.name]) for path in notebooks]
+    _write_provenance(config, chosen, steps, stage)
+    take_overview(stage)
+    index = _print_book(stage)
+    numbers = headline(run_folder(config.run))
+    done = {"run": config.run, "profile": config.profile, "notebooks": steps, "html": str(index), "headline": numbers}
+    _write(manifest, json.dumps(done, indent=1))
+    print(f"\nreport: {index}")
+    for name, value in numbers.items():
+        print(f"  {name.replace('_', ' '):24} {value:.3f}" if isinstance(value, float) else f"  {name:24} {value}")
+    return index
+
+
+def source_folder() -> Path:
+    """The checkout: the first folder upwards from the working folder that holds a book, else where the package lies.
+
+    Raises:
+        FileNotFoundError: If neither holds one.
+    """
+    here = Path.cwd().resolve()
+    candidates = [here, *here.parents, Path(spineseg.__file__).resolve().parents[1]]
+    for folder in candidates:
+        if (folder / "_toc.yml").is_file() and (folder / "notebooks").is_dir() and (folder / "spineseg").is_dir():
+            return folder
+    raise FileNotFoundError(
+        f"{here}: no _toc.yml beside notebooks/ here or above; run the report inside a checkout of the project"
+    )
+
+
+def declared_parameters(notebook: Path) -> dict:
+    """Parameters that a notebook's cell tagged `parameters` declares, as papermill reads them."""
+    import papermill
+
+    return papermill.inspect_notebook(str(notebook))
+
+
+def check_parameters(config: Config, parameters: dict, notebooks: list[Path]) -> dict[str, dict]:
+    """What each notebook will receive.
+
+    papermill itself takes an unknown name without a word and runs with the default.
+
+    Args:
+        config: Gives `profile` and `run`.
+        parameters: Values by name.
+        notebooks: In the order of execution.
+
+    Returns:
+        `{file name: {parameter: value}}`.
+
+    Raises:
+        ValueError: As in `build`.
+        FileNotFoundError: If there are no notebooks.
+    """
+    if not notebooks:
+        raise FileNotFoundError("no notebooks/NN_name.ipynb found; the checkout is not complete")
+    if config.run in RESERVED or config.run.startswith(".") or Path(config.run).name != config.run:
+        raise ValueError(f"run must be a plain folder name other than {', '.join(RESERVED)}, got {config.run!r}")
+    values = {name: _read_value(value) for name, value in parameters.items()}
+    for name, fixed in (("profile", config.profile), ("run", config.run)):
+        if values.setdefault(name, fixed) != fixed:
+            raise ValueError(f"parameter {name!r} is {fixed!r} already, got {values[name]!r}; give it once")
+    declared = {path.name: declared_parameters(path) for path in notebooks}
+    known = {name for parameters in declared.values() for name in parameters}
+    if unknown := sorted(set(values) - known):
+        raise ValueError(f"unknown parameter {', '.join(map(repr, unknown))}; known: {', '.join(sorted(known))}")
+    overrides = values.get("overrides") or {}
+    if not isinstance(overrides, dict):
+        raise ValueError(f"parameter 'overrides' must be a mapping of dotted names to values, got {overrides!r}")
+    Config.load(config.profile, config.run, values.get("epochs") or None, **overrides)  # raises on an impossible value
+    return {file: {name: values[name] for name in names if name in values} for file, names in declared.items()}
+
+
+def check_kernel(name: str = KERNEL) -> None:
+    """Make sure that notebooks run in this very environment.
+
+    Raises:
+        RuntimeError: If the kernel is missing or starts another environment's interpreter.
+    """
+    from jupyter_client.kernelspec import NoSuchKernel
+    from jupyter_client.manager import KernelManager
+
+    remedy = f"unset JUPYTER_PATH, or run `{sys.executable} -m ipykernel install --sys-prefix --name {name}`"
+    try:
+        interpreter = KernelManager(kernel_name=name).format_kernel_cmd()[0]
+    except NoSuchKernel:
+        raise RuntimeError(f"Jupyter knows no kernel {name!r}; {remedy}") from None
+    command = [interpreter, "-c", "import sys; print(sys.prefix)"]
+    try:
+        answer = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        prefix = answer.stdout.strip()
+    except OSError as error:
+        prefix = f"nothing ({error})"
+    if os.path.realpath(prefix) != os.path.realpath(sys.prefix):
+        raise RuntimeError(f"kernel {name!r} runs in {prefix}; expected {sys.prefix}; {remedy}")
+
+
+def stage_prose(source: Path, stage: Path) -> None:
+    """Copy the prose and the book's configuration, which is changed to print notebooks as they are."""
+    stage.mkdir(parents=True, exist_ok=True)
+    for name in (*PROSE, "notebooks", "html"):
+        if (stage / name).is_dir():
+            shutil.rmtree(stage / name)
+    shutil.copytree(source / "book", stage / "book", ignore=shutil.ignore_patterns("views"))
+    shutil.copy(source / "_toc.yml", stage)
+    settings = yaml.safe_load((source / "_config.yml").read_text())
+    settings["execute"] = {"execute_notebooks": "off"}
+    _write(stage / "_config.yml", yaml.safe_dump(settings, sort_keys=False, allow_unicode=True))
+    (stage / "notebooks").mkdir()
+
+
+def strip_widgets(notebook: Path) -> None:
+    """Remove saved widget state: it makes a page load scripts from elsewhere and shows nothing offline."""
+    content = json.loads(notebook.read_text())
+    if content["metadata"].pop("widgets", None) is not None:
+        _write(notebook, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+
+
+def take_overview(stage: Path) -> bool:
+    """Put the run's own picture in place of the one that the checkout shows on its first page.
+
+    Args:
+        stage: Staged book with executed notebooks; the picture is that of the figure named `fig-overview`.
+
+    Returns:
+        Whether there was one; if not, the page keeps the picture it has.
+    """
+    for path in sorted((stage / "notebooks").glob("*.ipynb")):
+        for cell in json.loads(path.read_text())["cells"]:
+            if cell["metadata"].get("mystnb", {}).get("figure", {}).get("name") != OVERVIEW:
+                continue
+            for output in cell.get("outputs", []):
+                if picture := output.get("data", {}).get("image/png"):
+                    (stage / "book" / "_static" / "overview.png").write_bytes(base64.b64decode(picture))
+                    return True
+    return False
+
+
+def _execute(source: Path, target: Path, parameters: dict) -> dict:
+    import nbformat
+    import papermill
+    from papermill.exceptions import PapermillExecutionError
+    from traitlets.config import Config as JupyterConfig
+
+    print(f"{source.name} ...", flush=True)
+    started = time.perf_counter()
+    private = JupyterConfig(
+        {"KernelManager": {"transport_encryption": "auto"}}
+    )  # else each kernel warns that it is not
+    try:
+        # the notebook sees ../book, the staged one, and writes its views there
+        papermill.execute_notebook(
+            source,
+            target,
+            parameters,
+            kernel_name=KERNEL,
+            language="python",
+            progress_bar=False,
+            cwd=target.parent,
+            config=private,
+        )
+    except PapermillExecutionError as error:
+        raise RuntimeError(f"{target}: cell {error.exec_count} failed with {error.ename}: {error.evalue}") from error
+    # a kernel that dies late can leave a notebook that says it is complete
+    cells = nbformat.read(target, as_version=4).cells
+    silent = [c for c in cells if c.cell_type == "code" and c.source.strip() and c.execution_count is None]
+    if silent:
+        raise RuntimeError(f"{target}: {len(silent)} cells did not run, first: {silent[0].source.splitlines()[0]}")
+    strip_widgets(target)
+    digest = hashlib.sha256(source.read_bytes()).hexdigest()
+    return {"notebook": source.name, "sha256": digest, "seconds": round(time.perf_counter() - started, 1)}
+
+
+def _write_provenance(config, chosen, steps, stage):
+    page = provenance_page(config, chosen, steps, run_folder(config.run), datetime.datetime.now(datetime.UTC))
+    _write(stage / "book" / "provenance.md", page)
+
+
+def _print_book(stage: Path) -> Path:
+    program = "from jupyter_book.cli.main import main; main()"
+    shutil.rmtree(stage / "_build", ignore_errors=True)  # a page kept from before would keep its warnings to itself
+    command = [
+        sys.executable,
+        "-c",
+        program,
+        "build",
+        str(stage),
+        "-W",
+        "-n",
+        "--keep-going",
+        "--path-output",
+        str(stage),
+    ]
+    log = stage / "book.log"
+    with log.open("w") as out:
+        code = subprocess.run(command, stdout=out, stderr=subprocess.STDOUT, cwd=stage).returncode
+    index = stage / "_build" / "html" / "index.html"
+    if code or not index.is_file():
+        lines = [line for line in log.read_text().splitlines() if "WARNING" in line or "ERROR" in line]
+        raise RuntimeError(f"{log}: the book was not built cleanly\n" + "\n".join(lines[:20]))
+    (stage / "_build" / "html").rename(stage / "html")
+    shutil.rmtree(stage / "_build")
+    return stage / "html" / "index.html"
+
+
+def _read_value(value):
+    return yaml.safe_load(value) if isinstance(value, str) else value
+
+
+def _write(path: Path, text: str) -> None:
+    draft = path.with_name(path.name + ".part")
+    draft.write_text(text, encoding="utf-8")
+    draft.replace(path)

@@ -1,0 +1,43 @@
+import datetime
+import json
+
+from spineseg.config import Config
+from spineseg.report.provenance import headline, provenance_page
+
+NOON = datetime.datetime(2026, 11, 23, 12, tzinfo=datetime.UTC)
+STEPS = [{"notebook": "03_training.ipynb", "sha256": "ab" * 32, "seconds": 61.5}]
+
+
+def page(folder, run="demo", **values):
+    parameters = {"03_training.ipynb": {"profile": "demo", "run": run, **values}}
+    return provenance_page(Config.load("demo", run), parameters, STEPS, folder, NOON)
+
+
+def test_run_without_headline_has_no_numbers(tmp_path):
+    assert headline(tmp_path) == {}
+
+
+def test_headline_is_read_from_the_run(tmp_path):
+    (tmp_path / "headline.json").write_text('{"cascade_dice": 0.5}')
+    assert headline(tmp_path) == {"cascade_dice": 0.5}
+
+
+def test_page_holds_the_command_that_prints_it_again(tmp_path):
+    assert "spineseg report --profile demo --run demo -p epochs '70'" in page(tmp_path, epochs=70)
+
+
+def test_page_lists_every_value_of_the_configuration(tmp_path):
+    text = page(tmp_path)
+    assert "| `training.ema_decay` | `0.98` |" in text
+    assert "| `preparation.window_low_hu` | `-500.0` |" in text
+
+
+def test_page_shows_what_the_run_recorded(tmp_path):
+    (tmp_path / "provenance.json").write_text(json.dumps({"commit": "abc", "versions": {"torch": "2.13.0"}}))
+    text = page(tmp_path)
+    assert "| `commit` | `abc` |" in text and "| `versions.torch` | `2.13.0` |" in text
+
+
+def test_recorded_text_cannot_act_as_markup(tmp_path):
+    (tmp_path / "provenance.json").write_text(json.dumps({"machine": "a|b`<script>`\n# c"}))
+    assert "| `machine` | `a¦b'<script>' # c` |" in page(tmp_path)
