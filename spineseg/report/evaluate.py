@@ -1,4 +1,4 @@
-"""Scores of a run: predictions against references, remembered in the run's folder, and the numbers that it leads with."""
+"""Scores of a run: predictions against references, remembered in its folder, and the numbers that it leads with."""
 
 from __future__ import annotations
 

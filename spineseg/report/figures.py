@@ -33,7 +33,7 @@ def presence_map(presence, ax=None):
     vertebra_axis(ax)
     ax.set_ylim(len(presence) - 0.5, -0.5)
     ax.set_yticks([])
-    ax.set_ylabel("scans, ordered by field of view")
+    ax.set_ylabel("scans")
     return ax
 
 
@@ -159,6 +159,23 @@ def orientation_bars(headers, ax=None):
     ax.set(xlabel="scans", ylabel="direction in which I, J, K grow")
     ax.xaxis.get_major_locator().set_params(integer=True)
     return ax
+
+
+def grid_overview(headers, axes=None):
+    """Draw voxel sizes and orientations side by side.
+
+    Args:
+        headers: As for `spacing_dots` and `orientation_bars`.
+        axes: Two axes; new ones when None.
+
+    Returns:
+        The two axes.
+    """
+    rows = headers["orientation"].nunique()
+    axes = new_axes(1, 2, height_in=min(2.6 + 0.08 * rows, 6.0)) if axes is None else axes
+    spacing_dots(headers, axes[0])
+    orientation_bars(headers, axes[1])
+    return axes
 
 
 def ceiling_curves(ceiling, ax=None):

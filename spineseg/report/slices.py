@@ -35,7 +35,17 @@ def slice_of(array, plane: str, index: int) -> np.ndarray:
 
 
 def show_slice(
-    image, spacing, *, plane="sagittal", index, labels=None, window_hu=BONE_WINDOW_HU, opacity=0.6, names=False, ax=None
+    image,
+    spacing,
+    *,
+    plane="sagittal",
+    index,
+    labels=None,
+    window_hu=BONE_WINDOW_HU,
+    opacity=0.6,
+    names=False,
+    sides=True,
+    ax=None,
 ):
     """Draw one slice, with its label map on top if there is one.
 
@@ -48,6 +58,7 @@ def show_slice(
         window_hu: Lowest and highest HU shown, printed in the picture; None for an image in [0, 1].
         opacity: Of the label map.
         names: Write each vertebra's name beside its piece of the slice.
+        sides: Write the sides of the body and a scale bar; False where the axes are not RAS+.
         ax: Axes to draw on; new ones when None.
 
     Returns:
@@ -70,7 +81,8 @@ def show_slice(
             _write_names(ax, colours_on_top, across, down)
     ax.set_xticks([])
     ax.set_yticks([])
-    write_sides(ax, SIDES[plane], extent)
+    if sides:
+        write_sides(ax, SIDES[plane], extent)
     if window_hu is not None:
         text = f"L {(low + high) / 2:.0f} / W {high - low:.0f} HU"
         ax.text(0.5, 0.01, text, transform=ax.transAxes, ha="center", va="bottom", color="white", fontsize=6)
@@ -171,7 +183,7 @@ def show_steps(steps, *, plane="sagittal", height_in=3.4):
     """Draw one scan after each step of a pipeline, all at the same scale.
 
     Args:
-        steps: List of dicts: `name`, `image`, `spacing`, `index`, and optionally `labels` and `window_hu`.
+        steps: List of dicts: `name`, `image`, `spacing`, `index`, and optionally `labels`, `window_hu` and `sides`.
         plane: Which plane.
         height_in: Height of the figure, inches.
 
@@ -182,7 +194,7 @@ def show_steps(steps, *, plane="sagittal", height_in=3.4):
     for ax, step in zip(axes, steps, strict=True):
         show_slice(
             step["image"], step["spacing"], plane=plane, index=step["index"], labels=step.get("labels"),
-            window_hu=step.get("window_hu"), ax=ax,
+            window_hu=step.get("window_hu"), sides=step.get("sides", True), ax=ax,
         )  # fmt: skip
         ax.set_xlabel(step["name"], fontsize=8)
     return axes

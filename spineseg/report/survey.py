@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from scipy import ndimage
 
 from spineseg.config import Config
 from spineseg.data import cohort, nifti
-from spineseg.data.geometry import spacing_of, to_canonical
+from spineseg.data.geometry import orientation_of, spacing_of, to_canonical
 from spineseg.data.presence import presence
+from spineseg.data.store import Store
 from spineseg.report import tables
+from spineseg.report.slices import BONE_WINDOW_HU
 
 
 @dataclass(frozen=True)
@@ -126,3 +130,75 @@ def tissue(cases: pd.DataFrame, *, most: int = 24) -> pd.DataFrame:
     chosen = cases.iloc[np.unique(np.linspace(0, len(cases) - 1, min(most, len(cases))).round().astype(int))]
     scans = (open_scan(row) for row in chosen.itertuples())
     return pd.concat([tables.hu_by_compartment(s.case, s.ct_hu, s.labels, s.spacing) for s in scans], ignore_index=True)
+
+
+def near_spine(labels, spacing, margin_mm: float) -> np.ndarray:
+    """Voxels within a margin of any vertebra.
+
+    Args:
+        labels: `(I, J, K)` label map.
+        spacing: Voxel size in mm along I, J, K.
+        margin_mm: Largest distance.
+
+    Returns:
+        Boolean, of the same shape; all of it where there is no vertebra.
+    """
+    bone = np.asarray(labels) > 0
+    if not bone.any():
+        return np.ones(bone.shape, bool)
+    return ndimage.distance_transform_edt(~bone, sampling=spacing) <= margin_mm
+
+
+def margin_table(store: Store, margin_mm: float) -> pd.DataFrame:
+    """How much of each prepared scan lies near its spine.
+
+    Args:
+        store: Prepared cases.
+        margin_mm: As for `near_spine`.
+
+    Returns:
+        Columns `case`, `near_share` (of all voxels), `bone_share` (vertebrae, of all voxels), `stored_mb` and `raw_mb`
+        (prepared folder and file of the scan on disk).
+    """
+    rows = []
+    for row in store.table.itertuples():
+        scan = store.load(str(row.case))
+        near = near_spine(scan.labels, spacing_of(scan.affine), margin_mm)
+        stored = sum(f.stat().st_size for f in store.path(str(row.case)).iterdir())
+        rows.append(
+            {
+                "case": row.case,
+                "near_share": near.mean(),
+                "bone_share": (scan.labels > 0).mean(),
+                "stored_mb": stored / 1e6,
+                "raw_mb": Path(row.ct).stat().st_size / 1e6,
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def steps(store: Store, case: str) -> list[dict]:
+    """One scan after each step of the preparation, for `slices.show_steps`.
+
+    Args:
+        store: Prepared cases.
+        case: Name.
+
+    Returns:
+        The stored array as it lies on disk, on RAS+ axes, on the fine grid, on the coarse grid, and the fine grid with
+        what lies far from the spine darkened.
+    """
+    row = next(r for r in store.table.itertuples() if str(r.case) == case)
+    raw, turned, scan = nifti.read_ct(row.ct), open_scan(row), store.load(case)
+    fine, coarse = spacing_of(scan.affine), spacing_of(scan.coarse_affine)
+    at, coarse_at = tables.busiest(scan.labels)["sagittal"], tables.busiest(scan.coarse_labels)["sagittal"]
+    near = near_spine(scan.labels, fine, store.config.inference.margin_mm)
+    raw_step = {"image": raw.array, "spacing": raw.spacing, "index": raw.array.shape[0] // 2, "sides": False}
+    return [
+        raw_step | {"name": f"as stored ({orientation_of(raw.affine)})", "window_hu": BONE_WINDOW_HU},
+        {"name": "turned to RAS", "image": turned.ct_hu, "spacing": turned.spacing, "index": turned.indices["sagittal"]}
+        | {"window_hu": BONE_WINDOW_HU},
+        {"name": f"{fine[0]:g} mm, windowed", "image": scan.image, "spacing": fine, "index": at},
+        {"name": f"{coarse[0]:g} mm", "image": scan.coarse_image, "spacing": coarse, "index": coarse_at},
+        {"name": "near the spine", "image": scan.image * np.where(near, 1.0, 0.3), "spacing": fine, "index": at},
+    ]
