@@ -60,25 +60,21 @@ def remainder(size, x, y, z) -> torch.Tensor:
         Signed distance in mm.
     """
     u, depth, height = size["unit"], size["body_depth"], size["body_height"]
-    back = -depth / 2
     down = (-z / u).clamp(0.0, 110.0)
-    curve = (back + 8.0 * u) - (0.62 * down - 0.0032 * down.square()) * u  # sagittal midline of the bodies
+    # sagittal midline: first backwards along the tilt of S1, then forwards again to the coccyx
+    curve = 8.0 * u - depth / 2 - (0.45 * down - 0.0042 * down.square()) * u
     thick = (10.5 - 0.055 * down) * u
     wide = (50.0 - 0.36 * down - 0.0009 * down.square()) * u  # at the auricular surface, then narrowing
-    across = x / wide
-    shield = (y - curve + 5.0 * u * across.square()).abs() - thick * (1.15 - 0.35 * across.square())
+    across2 = (x / wide).square()
+    shield = (y - curve + 5.0 * u * across2).abs() - thick * (1.15 - 0.35 * across2)
     bone = intersection(shield * 0.85, x - wide, 8.0)
     bone = intersection(bone, torch.maximum(z - (height / 2 - 5.0 * u), -z - 96.0 * u), 6.0)
-    canal = capsule((x, y, z), (0.0, back - 8 * u, 5.0), (0.0, back - 38 * u, -62 * u), 7.0 * u, 3.0 * u)
-    bone = difference(bone, canal, 1.0)
-    for step, hole_x in ((19.0, 22.0), (39.0, 19.0), (57.0, 17.0)):
-        foramen = capsule(
-            (x, y, z),
-            (hole_x * u, back + 6 * u - 0.5 * step * u, -step * u),
-            (hole_x * u, back - 20 * u - 0.5 * step * u, -step * u - 6 * u),
-            4.4 * u,
-        )
-        bone = difference(bone, foramen, 1.0)
+    crest = intersection((y - curve + 12.0 * u).abs() - 7.0 * u, x - 3.0 * u, 2.0)
+    bone = union(bone, intersection(crest, (z + 38.0 * u).abs() - 24.0 * u, 3.0), 2.0)
+    canal = (x.square() + (y - curve + 5.5 * u).square()).sqrt() - (6.5 - 0.05 * down) * u
+    bone = difference(bone, intersection(canal, -z - 72.0 * u), 1.0)
+    for below, aside in ((19.0, 22.0), (39.0, 19.0), (57.0, 17.0)):  # each opens to the front and to the back
+        bone = difference(bone, ellipse(x - aside * u, z + below * u, 4.4 * u, 4.4 * u), 1.0)
     return bone
 
 

@@ -25,6 +25,7 @@ from spineseg.anatomy.phantom.vertebra_raster import (
 
 _S1 = IDS["S1"] - 1
 _TEXTURE_MM = 2.5  # of the marrow's lattice; trabeculae themselves are finer than any CT
+_DENSE_MM = 5.0  # depth under the shell over which the marrow thins out
 
 
 def draw_bone(tissue: dict, rng: np.random.Generator) -> dict:
@@ -35,15 +36,17 @@ def draw_bone(tissue: dict, rng: np.random.Generator) -> dict:
         rng: Source of every random number.
 
     Returns:
-        `cortical`, `core` and `posterior` HU, `shell_mm`, `texture` (relative), `margin_mm` (label outside the bone),
-        and per level `core_share`, `disc` HU and `vacuum` (gas in the disc).
+        `cortical`, `core` and `posterior` HU; `shell_mm`; `dense`, by what share marrow under the shell exceeds the
+        core; `texture`, relative deviation; `margin_mm`, label outside the bone; and per level `core_share`, `disc` HU
+        and `vacuum` (gas in a worn disc).
     """
-    core = float(np.clip(0.75 * tissue.get("marrow", 115.0) + rng.normal(45.0, 22.0), 60.0, 220.0))
+    core = float(np.clip(0.7 * tissue["marrow"] + rng.normal(34.0, 18.0), 60.0, 220.0))
     return {
         "cortical": float(rng.uniform(500.0, 900.0)),
         "core": core,
-        "posterior": float(np.clip(core * rng.uniform(0.7, 1.3) + rng.normal(0.0, 25.0), 10.0, 320.0)),
-        "shell_mm": float(rng.uniform(0.4, 1.0)),
+        "posterior": float(np.clip(core * rng.uniform(0.9, 1.5) + rng.normal(20.0, 25.0), 50.0, 340.0)),
+        "shell_mm": float(rng.uniform(0.45, 1.0)),
+        "dense": float(rng.uniform(0.1, 0.6)),
         "texture": float(rng.uniform(0.12, 0.4)),
         "margin_mm": float(rng.uniform(0.2, 0.7)),
         "core_share": 1.0 + np.cumsum(rng.normal(0.0, 0.03, N_VERTEBRAE)) + rng.normal(0.0, 0.04, N_VERTEBRAE),
@@ -116,12 +119,13 @@ def _paint_vertebra(canvas, raster: Raster, pose: Pose, bone, generator, *, frac
     distance = torch.minimum(body, arch)
     if pose.level == _S1:  # one bone with the rest of the sacrum: no cortex between them
         x, y, z = pose.local(axes_of(canvas, span))
-        distance = torch.minimum(distance, sacrum.remainder(pose.size, x.abs(), y, z))
+        distance = torch.minimum(distance, sacrum.remainder(pose.size, x.abs() + pose.skew * x, y, z))
     of_body = ((arch - body) / 6.0 + 0.5).clamp_(0.0, 1.0)
     core = bone["core"] * float(bone["core_share"][pose.level]) + (35.0 if fractured else 0.0)
     marrow = of_body * (core - bone["posterior"]) + bone["posterior"]
-    marrow = marrow * (1.0 + bone["texture"] * _texture(canvas, span, generator))
-    shell = bone["shell_mm"] * (1.5 - 0.5 * of_body)  # arches have the thicker cortex
+    under_shell = (distance / _DENSE_MM + 1.0).clamp_(0.0, 1.0)  # trabeculae are closest where the load enters
+    marrow = marrow * (1.0 + bone["dense"] * under_shell + bone["texture"] * _texture(canvas, span, generator))
+    shell = bone["shell_mm"] * (1.35 - 0.35 * of_body)  # arches have the thicker cortex
     _paint_bone(canvas, span, distance, shell, bone["cortical"], marrow)
 
 
