@@ -14,7 +14,7 @@ from spineseg.anatomy.labels import IDS, REGION_OF, REGIONS, VERTEBRAE, colours
 from spineseg.anatomy.population import population
 from spineseg.config import Config, EvaluationConfig
 from spineseg.learning.vnet import shapes
-from spineseg.report import diagrams, figures, quoting, score_figures, slices, specimen, tables, theme
+from spineseg.report import diagrams, figures, quoting, score_figures, slices, specimen, tables, theme, training_figures
 
 
 @pytest.fixture(autouse=True)
@@ -186,15 +186,15 @@ def test_training_charts_draw_one_panel_per_network():
     for column in ("dice_binary", *(f"dice_{r}" for r in REGIONS)):
         epochs[column] = [np.nan, 0.2, 0.4]
     history = pd.concat([epochs.assign(network=n) for n in ("baseline", "coarse", "fine")])
-    assert len(figures.loss_curves(history).lines) == 7
-    panels = figures.region_curves(history)
+    assert len(training_figures.loss_curves(history).lines) == 7
+    panels = training_figures.region_curves(history)
     assert [len(ax.lines) for ax in panels] == [5, 5, 5]
 
 
 def test_identification_map_puts_epochs_in_columns_and_vertebrae_in_rows():
     rows = [("coarse", e, v, float(v == "S1")) for e in (1, 2) for v in ("L5", "S1")]
     history = pd.DataFrame(rows, columns=["network", "epoch", "vertebra", "identified"])
-    (ax,) = figures.identification_maps(history)
+    (ax,) = training_figures.identification_maps(history)
     assert ax.images[0].get_array().shape == (25, 2)
     assert ax.images[0].get_array()[VERTEBRAE.index("S1")].tolist() == [1, 1]
 

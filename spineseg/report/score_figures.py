@@ -225,6 +225,27 @@ def naming_against_outline(scores, ax=None):
     return ax
 
 
+def name_confusion(confusion, ax=None):
+    """Draw which names the voxels of each vertebra were given.
+
+    Args:
+        confusion: Names as rows (reference) and columns (prediction), `background` first; voxels.
+        ax: Axes to draw on; new ones when None.
+
+    Returns:
+        The axes.
+    """
+    ax = ax or new_axes(height_in=5.0)
+    shares = confusion.div(confusion.sum(axis=1), axis=0).iloc[1:]
+    picture = ax.imshow(shares, cmap="Greys", vmin=0, vmax=1, aspect="auto", interpolation="none")
+    vertebra_axis(ax, axis="y", label="reference")
+    ax.set_xticks(range(len(confusion.columns)), ["none", *confusion.columns[1:]], rotation=90, fontsize=7)
+    ax.set_xlabel("prediction")
+    ax.plot([0.5, len(VERTEBRAE) + 0.5], [-0.5, len(VERTEBRAE) - 0.5], color=FAINT, linewidth=0.8)
+    ax.figure.colorbar(picture, ax=ax, label="share of the vertebra's voxels", fraction=0.04)
+    return ax
+
+
 def remedy_effects(effects, ax=None):
     """Draw what each remedy changed, with its interval.
 

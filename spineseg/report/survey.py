@@ -7,15 +7,19 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from scipy import ndimage
 
 from spineseg.config import Config
 from spineseg.data import cohort, nifti
-from spineseg.data.geometry import orientation_of, spacing_of, to_canonical
+from spineseg.data.geometry import spacing_of, to_canonical
 from spineseg.data.presence import presence
 from spineseg.data.store import Store
+from spineseg.evaluation.ceiling import resolution_ceiling
+from spineseg.learning.cascade import build
+from spineseg.learning.inference import predict_cohort
+from spineseg.learning.training import METHODS, train
+from spineseg.learning.vnet import count_parameters
+from spineseg.paths import run_folder
 from spineseg.report import tables
-from spineseg.report.slices import BONE_WINDOW_HU
 
 
 @dataclass(frozen=True)
@@ -132,23 +136,6 @@ def tissue(cases: pd.DataFrame, *, most: int = 24) -> pd.DataFrame:
     return pd.concat([tables.hu_by_compartment(s.case, s.ct_hu, s.labels, s.spacing) for s in scans], ignore_index=True)
 
 
-def near_spine(labels, spacing, margin_mm: float) -> np.ndarray:
-    """Voxels within a margin of any vertebra.
-
-    Args:
-        labels: `(I, J, K)` label map.
-        spacing: Voxel size in mm along I, J, K.
-        margin_mm: Largest distance.
-
-    Returns:
-        Boolean, of the same shape; all of it where there is no vertebra.
-    """
-    bone = np.asarray(labels) > 0
-    if not bone.any():
-        return np.ones(bone.shape, bool)
-    return ndimage.distance_transform_edt(~bone, sampling=spacing) <= margin_mm
-
-
 def margin_table(store: Store, margin_mm: float) -> pd.DataFrame:
     """How much of each prepared scan lies near its spine.
 
@@ -163,7 +150,7 @@ def margin_table(store: Store, margin_mm: float) -> pd.DataFrame:
     rows = []
     for row in store.table.itertuples():
         scan = store.load(str(row.case))
-        near = near_spine(scan.labels, spacing_of(scan.affine), margin_mm)
+        near = tables.near_spine(scan.labels, spacing_of(scan.affine), margin_mm)
         stored = sum(f.stat().st_size for f in store.path(str(row.case)).iterdir())
         rows.append(
             {
@@ -177,28 +164,70 @@ def margin_table(store: Store, margin_mm: float) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def steps(store: Store, case: str) -> list[dict]:
-    """One scan after each step of the preparation, for `slices.show_steps`.
+def history(config: Config) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """What a run wrote while it trained.
 
     Args:
-        store: Prepared cases.
-        case: Name.
+        config: Names the run.
 
     Returns:
-        The stored array as it lies on disk, on RAS+ axes, on the fine grid, on the coarse grid, and the fine grid with
-        what lies far from the spine darkened.
+        One row per network and epoch, and one per network, epoch and vertebra.
     """
-    row = next(r for r in store.table.itertuples() if str(r.case) == case)
-    raw, turned, scan = nifti.read_ct(row.ct), open_scan(row), store.load(case)
-    fine, coarse = spacing_of(scan.affine), spacing_of(scan.coarse_affine)
-    at, coarse_at = tables.busiest(scan.labels)["sagittal"], tables.busiest(scan.coarse_labels)["sagittal"]
-    near = near_spine(scan.labels, fine, store.config.inference.margin_mm)
-    raw_step = {"image": raw.array, "spacing": raw.spacing, "index": raw.array.shape[0] // 2, "sides": False}
-    return [
-        raw_step | {"name": f"as stored ({orientation_of(raw.affine)})", "window_hu": BONE_WINDOW_HU},
-        {"name": "turned to RAS", "image": turned.ct_hu, "spacing": turned.spacing, "index": turned.indices["sagittal"]}
-        | {"window_hu": BONE_WINDOW_HU},
-        {"name": f"{fine[0]:g} mm, windowed", "image": scan.image, "spacing": fine, "index": at},
-        {"name": f"{coarse[0]:g} mm", "image": scan.coarse_image, "spacing": coarse, "index": coarse_at},
-        {"name": "near the spine", "image": scan.image * np.where(near, 1.0, 0.3), "spacing": fine, "index": at},
-    ]
+    folder = run_folder(config.run)
+    return pd.read_csv(folder / "history.csv"), pd.read_csv(folder / "history_vertebrae.csv")
+
+
+def cost(epochs: pd.DataFrame, config: Config) -> pd.DataFrame:
+    """What each network of a run cost.
+
+    Args:
+        epochs: First table of `history`.
+        config: Holds the networks.
+
+    Returns:
+        Table indexed by network: minutes, million parameters, steps.
+    """
+    last = epochs.groupby("network", sort=False)[["seconds", "step"]].max()
+    millions = [count_parameters(build(config, name)) / 1e6 for name in last.index]
+    return pd.DataFrame(
+        {"minutes": last["seconds"] / 60, "million parameters": millions, "steps": last["step"]}, index=last.index
+    )
+
+
+def ceiling(cases: pd.DataFrame, spacings_mm) -> pd.DataFrame:
+    """Resolution ceiling of each vertebra of some cases at several voxel sizes.
+
+    Args:
+        cases: Rows of the cohort's table.
+        spacings_mm: Voxel sizes.
+
+    Returns:
+        Columns `case`, `vertebra`, `spacing_mm`, `ceiling`.
+    """
+    tables = []
+    for row in cases.itertuples():
+        volume = nifti.read_labels(row.segmentation)
+        tables += [resolution_ceiling(volume.array, volume.affine, mm, case=str(row.case)) for mm in spacings_mm]
+    return pd.concat(tables, ignore_index=True)
+
+
+def ensure_trained(config: Config) -> None:
+    """Train the methods of a run that has no networks of them yet; a run that has some is left as it is."""
+    folder = run_folder(config.run) / "checkpoints"
+    for method, networks in METHODS.items():
+        if not all((folder / f"{name}-best.safetensors").is_file() for name in networks):
+            train(config, method)
+
+
+def predictions(config: Config, cases: pd.DataFrame) -> pd.DataFrame:
+    """Where the label maps of the test cases lie; what is missing is predicted.
+
+    Args:
+        config: Names the run.
+        cases: Table of the cohort.
+
+    Returns:
+        Columns `method`, `case`, `prediction` (path).
+    """
+    tables = [predict_cohort(config, method, cases).assign(method=method) for method in METHODS]
+    return pd.concat(tables, ignore_index=True)[["method", "case", "prediction"]]

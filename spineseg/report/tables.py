@@ -8,6 +8,7 @@ from scipy import ndimage
 
 from spineseg.anatomy.labels import IDS, REGION_OF, REGIONS, VERTEBRAE
 from spineseg.evaluation.bootstrap import case_weights, interval, weighted_mean
+from spineseg.evaluation.tables import summary
 
 _AIR_HU, _SHELL_VOXELS, _NEAR_MM = -700.0, 1, 12.0
 
@@ -125,6 +126,15 @@ def busiest(labels) -> dict[str, int]:
     return result
 
 
+def box_about(mask, spacing, *, margin_mm: float) -> tuple[slice, slice, slice]:
+    """Box around what is true in a mask, widened by a margin; everything where nothing is true."""
+    found = ndimage.find_objects(np.asarray(mask).astype(np.uint8))
+    if not found:
+        return tuple(slice(0, n) for n in np.shape(mask))
+    margins = [round(margin_mm / step) for step in spacing]
+    return tuple(slice(max(s.start - m, 0), s.stop + m) for s, m in zip(found[0], margins, strict=True))
+
+
 def crop_about(label: int, spacing, *arrays, reference, margin_mm: float = 25.0):
     """Cut the neighbourhood of one vertebra out of several arrays.
 
@@ -139,12 +149,53 @@ def crop_about(label: int, spacing, *arrays, reference, margin_mm: float = 25.0)
         The cut arrays, and the position within them of the sagittal slice that shows most of the vertebra.
     """
     mask = np.asarray(reference) == label
-    box = ndimage.find_objects(mask.astype(np.uint8))[0]
-    wide = tuple(
-        slice(max(s.start - round(margin_mm / step), 0), s.stop + round(margin_mm / step))
-        for s, step in zip(box, spacing, strict=True)
-    )
-    return [np.asarray(a)[wide] for a in arrays], int(mask[wide].sum(axis=(1, 2)).argmax())
+    box = box_about(mask, spacing, margin_mm=margin_mm)
+    return [np.asarray(a)[box] for a in arrays], int(mask[box].sum(axis=(1, 2)).argmax())
+
+
+def near_spine(labels, spacing, margin_mm: float) -> np.ndarray:
+    """Voxels within a margin of any vertebra.
+
+    Args:
+        labels: `(I, J, K)` label map.
+        spacing: Voxel size in mm along I, J, K.
+        margin_mm: Largest distance.
+
+    Returns:
+        Boolean, of the same shape; all of it where there is no vertebra.
+    """
+    bone = np.asarray(labels) > 0
+    if not bone.any():
+        return np.ones(bone.shape, bool)
+    return ndimage.distance_transform_edt(~bone, sampling=spacing) <= margin_mm
+
+
+def region_table(scores: pd.DataFrame, config) -> pd.DataFrame:
+    """Mean Dice per region under both conventions for absent vertebrae, ready to be shown.
+
+    Args:
+        scores: Rows of `scores.score_cases` with a column `method`.
+        config: `EvaluationConfig`: the bootstrap.
+
+    Returns:
+        Regions (and `all`) as rows; per method and convention the text `mean (low to high)` and how many vertebrae.
+    """
+    columns = {}
+    for method, rows in scores.groupby("method", sort=False):
+        for convention in ("present", "all"):
+            table = region_summary(rows, config, convention)
+            shown = [f"{m:.2f} ({a:.2f} to {b:.2f})" for m, a, b in table[["mean", "low", "high"]].to_numpy()]
+            columns[(method, convention)] = pd.Series(shown, index=table["region"])
+            columns[(method, f"n {convention}")] = pd.Series(table["rows"].to_numpy(), index=table["region"])
+    return pd.DataFrame(columns).rename_axis(index="region", columns=["method", "vertebrae counted"])
+
+
+def region_summary(scores: pd.DataFrame, config, convention: str = "present", value: str = "dice") -> pd.DataFrame:
+    """`evaluation.tables.summary` per region with a last row `all`; a column `method` is kept apart."""
+    by = ["method", "region"] if "method" in scores and scores["method"].nunique() > 1 else ["region"]
+    regions = summary(scores, by, convention, value=value, config=config)
+    total = summary(scores, by[:-1] or None, convention, value=value, config=config)
+    return pd.concat([regions, total.assign(region="all")], ignore_index=True)
 
 
 def present(scores: pd.DataFrame) -> pd.DataFrame:

@@ -1,0 +1,108 @@
+"""Pictures for `slices`: which scans, cut to where, from the files of a cohort and a run."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from spineseg.anatomy.labels import IDS
+from spineseg.data import nifti
+from spineseg.data.geometry import orientation_of, spacing_of
+from spineseg.data.store import Store
+from spineseg.report import tables
+from spineseg.report.slices import BONE_WINDOW_HU
+from spineseg.report.survey import open_scan, read_canonical
+
+
+def steps(store: Store, case: str) -> list[dict]:
+    """One scan after each step of the preparation, for `slices.show_steps`.
+
+    Args:
+        store: Prepared cases.
+        case: Name.
+
+    Returns:
+        The stored array as it lies on disk, on RAS+ axes, on the fine grid, on the coarse grid, and the fine grid with
+        what lies far from the spine darkened.
+    """
+    row = next(r for r in store.table.itertuples() if str(r.case) == case)
+    raw, turned, scan = nifti.read_ct(row.ct), open_scan(row), store.load(case)
+    fine, coarse = spacing_of(scan.affine), spacing_of(scan.coarse_affine)
+    at, coarse_at = tables.busiest(scan.labels)["sagittal"], tables.busiest(scan.coarse_labels)["sagittal"]
+    near = tables.near_spine(scan.labels, fine, store.config.inference.margin_mm)
+    raw_step = {"image": raw.array, "spacing": raw.spacing, "index": raw.array.shape[0] // 2, "sides": False}
+    return [
+        raw_step | {"name": f"as stored ({orientation_of(raw.affine)})", "window_hu": BONE_WINDOW_HU},
+        {"name": "turned to RAS", "image": turned.ct_hu, "spacing": turned.spacing, "index": turned.indices["sagittal"]}
+        | {"window_hu": BONE_WINDOW_HU},
+        {"name": f"{fine[0]:g} mm, windowed", "image": scan.image, "spacing": fine, "index": at},
+        {"name": f"{coarse[0]:g} mm", "image": scan.coarse_image, "spacing": coarse, "index": coarse_at},
+        {"name": "near the spine", "image": scan.image * np.where(near, 1.0, 0.3), "spacing": fine, "index": at},
+    ]
+
+
+def comparison(cases: pd.DataFrame, predictions: pd.DataFrame, method: str, case: str, heading: str = "") -> dict:
+    """One case with its reference and a prediction, for `slices.show_cases`.
+
+    Args:
+        cases: Table of the cohort.
+        predictions: Columns `method`, `case`, `prediction`.
+        method: Whose prediction.
+        case: Name.
+        heading: Written beside the pictures.
+
+    Returns:
+        Arguments of `slices.show_comparison`, cut to the surroundings of the spine.
+    """
+    scan = open_scan(next(r for r in cases.itertuples() if str(r.case) == str(case)))
+    chosen = predictions[(predictions["method"] == method) & (predictions["case"].astype(str) == str(case))]
+    prediction = read_canonical(chosen["prediction"].iloc[0])
+    box = tables.box_about(scan.labels > 0, scan.spacing, margin_mm=60.0)
+    reference = scan.labels[box]
+    picture = {"image": scan.ct_hu[box], "reference": reference, "prediction": prediction[box], "spacing": scan.spacing}
+    return picture | {"index": tables.busiest(reference)["sagittal"], "heading": heading}
+
+
+def failures(scores: pd.DataFrame, region: str, most: int = 8) -> pd.DataFrame:
+    """The vertebrae of a region that lost the most Dice, worst first; of all regions where the region does not occur.
+
+    Args:
+        scores: Scores of one method.
+        region: Such as `cervical`.
+        most: Rows at most.
+
+    Returns:
+        Rows of the scores, from different cases as far as there are any.
+    """
+    there = tables.present(scores)
+    there = there[there["region"] == region] if (there["region"] == region).any() else there
+    turn = there.sort_values("dice", kind="stable").groupby("case").cumcount()
+    return there.assign(turn=turn).sort_values(["turn", "dice"], kind="stable").head(most).drop(columns="turn")
+
+
+def atlas(rows: pd.DataFrame, cases: pd.DataFrame, predictions: pd.DataFrame, method: str) -> list[dict]:
+    """Crops about some vertebrae, for `slices.show_atlas`.
+
+    Args:
+        rows: From `failures`.
+        cases: Table of the cohort.
+        predictions: Columns `method`, `case`, `prediction`.
+        method: Whose predictions.
+
+    Returns:
+        One picture per row.
+    """
+    pictures = []
+    for row in rows.itertuples():
+        whole, label = comparison(cases, predictions, method, row.case), IDS[row.vertebra]
+        arrays = (whole["image"], whole["reference"], whole["prediction"])
+        (image, reference, prediction), index = tables.crop_about(
+            label, whole["spacing"], *arrays, reference=whole["reference"]
+        )
+        name = row.best_match if isinstance(row.best_match, str) else "nothing"
+        title = f"{row.case}: {row.vertebra}, called {name}\nDice {row.dice:.2f}, best match {row.best_match_dice:.2f}"
+        pictures.append(
+            {"image": image, "reference": reference, "prediction": prediction, "spacing": whole["spacing"]}
+            | {"index": index, "label": label, "title": title}
+        )
+    return pictures
