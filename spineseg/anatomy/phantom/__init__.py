@@ -15,6 +15,9 @@ from spineseg.anatomy.phantom.canvas import Canvas
 from spineseg.anatomy.phantom.scanner import draw_view, scan
 from spineseg.anatomy.phantom.spine import draw_spine
 from spineseg.anatomy.phantom.tissue import draw_tissue
+from spineseg.anatomy.phantom.vertebrae import paint_vertebrae
+
+_DENSER_THAN_BONE_HU = 1500.0  # screws, cement
 
 
 @dataclass(frozen=True)
@@ -25,7 +28,8 @@ class Phantom:
         ct_hu: int16 `(I, J, K)` in [-1024, 3071].
         labels: uint8 of the same shape, 0 to 25.
         affine: `(4, 4)` float64, voxel index to RAS+ mm.
-        truth: What was drawn, JSON-able; `truth["vertebrae"]` has one entry per vertebra in the field of view.
+        truth: What was drawn, JSON-able; `truth["vertebrae"]` has one entry per vertebra in the field of view,
+            `truth["implants"]` the vertebrae in view with screws or cement, `truth["fractures"]` all wedged ones.
     """
 
     ct_hu: np.ndarray
@@ -57,18 +61,20 @@ def generate(
     Raises:
         ValueError: If the spacing is not between 0.2 and 30 mm or `needs` holds something other than vertebrae.
     """
-    from spineseg.anatomy.phantom.vertebrae import paint_vertebrae
-
     if not 0.2 <= spacing_mm <= 30:
         raise ValueError(f"spacing_mm must be between 0.2 and 30, got {spacing_mm}")
-    rng = np.random.default_rng(seed)
-    generator = torch.Generator(device=device).manual_seed(int(rng.integers(2**62)))
-    spine, tissue = draw_spine(rng), draw_tissue(rng)
-    view = draw_view(spine, rng, spacing_mm=spacing_mm, anisotropic=anisotropic, needs=needs)
+    streams = [np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(5)]
+    for_patient, for_view, for_body, for_spine, for_scan = streams  # apart, so that a seed is one patient in any view
+    generator = torch.Generator(device=device).manual_seed(int(for_scan.integers(2**62)))
+    spine, tissue = draw_spine(for_patient), draw_tissue(for_patient)
+    view = draw_view(spine, for_view, spacing_mm=spacing_mm, anisotropic=anisotropic, needs=needs)
     canvas = Canvas(view.low_mm, view.shape, view.spacing, device=device)
-    build = paint_body(canvas, spine, rng, generator, tissue)
-    vertebrae = paint_vertebrae(canvas, spine, tissue, rng, generator)
-    ct_hu, labels, affine, drawn = scan(canvas, view, rng, generator)
+    build = paint_body(canvas, spine, for_body, generator, tissue)
+    vertebrae = paint_vertebrae(canvas, spine, tissue, for_spine, generator)
+    implants = torch.unique(canvas.labels[canvas.ct_hu > _DENSER_THAN_BONE_HU]).tolist()
+    for row in vertebrae:
+        row["centroid_mm"] = [float(v + o) for v, o in zip(row["centroid_mm"], view.offset_mm, strict=True)]
+    ct_hu, labels, affine, drawn = scan(canvas, view, for_scan, generator)
     truth = {
         "seed": int(seed),
         "kind": view.kind,
@@ -81,6 +87,7 @@ def generate(
         "scale": float(spine.scale),
         "angles_degrees": dict(spine.angles_degrees),
         "fractures": [VERTEBRAE[i] for i in np.flatnonzero(spine.wedge)],
+        "implants": [VERTEBRAE[i - 1] for i in implants if i > 0],
         "tissue": tissue,
         **build,
         **drawn,

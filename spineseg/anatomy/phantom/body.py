@@ -8,6 +8,7 @@ import torch
 from spineseg.anatomy.phantom.bones import paint_bones
 from spineseg.anatomy.phantom.canvas import Canvas
 from spineseg.anatomy.phantom.fields import Brush, capsule_distance, correlated_noise, ellipsoid_distance
+from spineseg.anatomy.phantom.muscles import paint_muscles
 from spineseg.anatomy.phantom.organs import paint_organs
 from spineseg.anatomy.phantom.spine import Spine
 from spineseg.anatomy.phantom.tissue import draw_tissue
@@ -39,8 +40,11 @@ def paint_body(
     trunk, brush = Trunk(spine, rng), Brush(canvas)
     arms_up = bool(rng.random() < 0.7)
     _paint_table(brush, trunk, tissue, rng)
-    _paint_layers(brush, trunk, tissue, arms_up)
-    paint_organs(brush, trunk, tissue, rng)
+    cavity_mm = _paint_layers(brush, trunk, tissue, arms_up)
+    brush.ripple_mm = correlated_noise(canvas, (16.0, 16.0, 20.0), generator).mul_(rng.uniform(0.8, 1.8))
+    paint_muscles(brush, trunk, tissue, rng)
+    paint_organs(brush, trunk, tissue, rng, cavity_mm)
+    brush.ripple_mm = None
     _paint_canal(brush, spine, tissue)
     _add_texture(canvas, tissue, rng, generator)
     paint_bones(brush, trunk, tissue, rng, arms_up)
@@ -58,7 +62,7 @@ def _paint_table(brush, trunk, tissue, rng):
     centre, curve = trunk.axis(0.0)[0], rng.uniform(0.0, 1 / 900.0)
     depth, half = rng.uniform(18.0, 45.0), rng.uniform(200.0, 240.0)
     low, high = (centre - half, lowest - depth - 5, -2000), (centre + half, lowest + 60, 2000)
-    for inset, hu in ((0.0, rng.uniform(-350.0, 50.0)), (2.0, tissue["table"] - 150.0)):
+    for inset, hu in ((0.0, rng.uniform(-300.0, 150.0)), (2.5, tissue["table"] - 150.0)):
 
         def distance(x, y, z, inset=inset):
             down = lowest + curve * 0.5 * (x - centre) ** 2 - y
@@ -68,10 +72,10 @@ def _paint_table(brush, trunk, tissue, rng):
 
 
 def _paint_layers(brush, trunk, tissue, arms_up):
-    """Skin, fat under it, muscle under that, fat in the belly: one full-size field per surface."""
+    """Skin, fat under it, muscle under that, fat in the cavity: one field per surface; returns the cavity's."""
     canvas, box = brush.canvas, _whole(brush.canvas)
     limbs = _limbs(trunk, arms_up)
-    top, bottom = trunk.height("C1", 14.0), trunk.height(-190)
+    top, bottom = trunk.height("C1", 32.0), trunk.height(-190)
 
     def outside(which):
         inset = 0.0 if which == "skin" else 2.0 + 0.6 * trunk.fat_mm
@@ -93,9 +97,9 @@ def _paint_layers(brush, trunk, tissue, arms_up):
     canvas.paint(box, canvas.coverage(skin + 2.0), tissue["fat"])
     muscle = torch.maximum(brush.sample(box, outside("muscle")), skin + 3.0)
     canvas.paint(box, canvas.coverage(muscle), tissue["muscle"])
-    belly = canvas.box((-1e4, -1e4, trunk.height(-150)), (1e4, 1e4, trunk.height("C7")))
-    if belly is not None:
-        canvas.paint(belly, canvas.coverage(brush.sample(belly, cavity)), tissue["fat"] + 8.0)
+    inside = brush.sample(box, cavity)
+    canvas.paint(box, canvas.coverage(inside), tissue["fat"] + 8.0)
+    return inside
 
 
 def _limbs(trunk, arms_up):

@@ -35,10 +35,16 @@ class Brush:
     Args:
         canvas: What is painted on.
         step_mm: Distance of the lattice nodes on which smooth distances are evaluated before they are interpolated.
+
+    Attributes:
+        limit_mm: Signed distance over the whole canvas outside of which nothing is painted; None for no limit.
+        ripple_mm: Added to every distance, over the whole canvas, so that no outline is geometric; None for none.
     """
 
     def __init__(self, canvas: Canvas, step_mm: float = 6.0):
         self.canvas, self.step_mm = canvas, step_mm
+        self.limit_mm: torch.Tensor | None = None
+        self.ripple_mm: torch.Tensor | None = None
 
     def sample(self, box: Box, function, step_mm: float | None = None) -> torch.Tensor:
         """Values of a smooth `function(x, y, z)` at the voxels of `box`, taken on a lattice where that is coarser."""
@@ -61,8 +67,14 @@ class Brush:
     def fill(self, low_mm, high_mm, distance, hu: float, step_mm: float | None = None, edge_mm: float | None = None):
         """Paint `hu` where the signed `distance(x, y, z)` is negative, between two world corners."""
         box = self.canvas.box(low_mm, high_mm)
-        if box is not None:
-            self.canvas.paint(box, self.canvas.coverage(self.sample(box, distance, step_mm), edge_mm), hu)
+        if box is None:
+            return
+        inside = self.sample(box, distance, step_mm)
+        if self.ripple_mm is not None:
+            inside = inside + self.ripple_mm[box]
+        if self.limit_mm is not None:
+            inside = torch.maximum(inside, self.limit_mm[box])
+        self.canvas.paint(box, self.canvas.coverage(inside, edge_mm), hu)
 
     def ellipsoid(self, centre, radii, hu: float, rotation: np.ndarray | None = None):
         """Paint an ellipsoid; `rotation` has its axes as columns."""

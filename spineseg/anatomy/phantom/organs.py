@@ -1,4 +1,4 @@
-"""Soft organs of neck, chest and belly, placed by level beside the spine; right is +x, as in the world."""
+"""Soft organs of chest and belly, placed by level beside the spine; right is +x, as in the world."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ import numpy as np
 import torch
 
 from spineseg.anatomy.phantom.fields import FAR_MM, Brush, ellipsoid_distance, knots
+from spineseg.anatomy.phantom.muscles import level_column
 from spineseg.anatomy.phantom.trunk import Trunk
 
 _SPINE = ("S1", "L5", "L4", "L3", "L2", "L1", "T12", "T11", "T10", "T9", "T8", "T7", "T6", "T5", "T4", "T3", "T2", "T1")
 
 
-def paint_organs(brush: Brush, trunk: Trunk, tissue: dict, rng: np.random.Generator) -> None:
+def paint_organs(brush: Brush, trunk: Trunk, tissue: dict, rng: np.random.Generator, cavity_mm) -> None:
     """Paint every organ whose box touches the canvas, from the back layers to the front ones.
 
     Args:
@@ -19,22 +20,17 @@ def paint_organs(brush: Brush, trunk: Trunk, tissue: dict, rng: np.random.Genera
         trunk: Frames of the body.
         tissue: HU per tissue.
         rng: Draws positions and sizes about their means.
+        cavity_mm: Signed distance to chest and belly cavity over the whole canvas; the organs in it stay inside.
     """
+    brush.limit_mm = cavity_mm
     _lungs(brush, trunk, tissue, rng)
     _mediastinum(brush, trunk, tissue, rng)
     _upper_belly(brush, trunk, tissue, rng)
     _bowel(brush, trunk, tissue, rng)
-    _retroperitoneum(brush, trunk, tissue, rng)
+    brush.limit_mm = None
+    _kidneys(brush, trunk, tissue, rng)
     _vessels(brush, trunk, tissue, rng)
     _pelvis(brush, trunk, tissue, rng)
-    _neck(brush, trunk, tissue, rng)
-
-
-def _column(brush, trunk, rows, hu):
-    """A column through `(level, right, anterior, radius x, radius y)` rows, top row first or last; ends are tapered."""
-    rows = sorted(((trunk.point(r[0], r[1], r[2]), r[3], r[4]) for r in rows), key=lambda r: r[0][2])
-    points, rx, ry = (np.array([r[i] for r in rows], float) for i in range(3))
-    brush.column(points[:, 2], points[:, 0], points[:, 1], rx * trunk.scale, ry * trunk.scale, hu)
 
 
 def _blob(brush, trunk, place, offsets, radii, hu, tilt=0.0, rng=None, jitter=0.0):
@@ -106,9 +102,9 @@ def _mediastinum(brush, trunk, tissue, rng):
         ("C7", -4, 22, 9, 5),
         ("C6", 0, 20, 1, 1),
     ]
-    _column(brush, trunk, rows, wall - 10)
+    level_column(brush, trunk, rows, wall - 10)
     for rx, hu in ((9.5, 60.0), (8.0, -1000.0)):
-        _column(
+        level_column(
             brush,
             trunk,
             [("T5", 2, 38, rx, rx), ("T3", 2, 36, rx, rx), ("T1", 2, 34, rx, rx), ("C6", 0, 32, rx, rx)],
@@ -166,25 +162,6 @@ def _bowel(brush, trunk, tissue, rng):
         brush.ellipsoid(centre, rng.uniform(0.3, 0.8, 3) * r, tissue["gas"])
 
 
-def _retroperitoneum(brush, trunk, tissue, rng):
-    for side in (1, -1):
-        rows = [("T12", 20, -3, 3, 3), ("L1", 25, -3, 7, 9), ("L2", 31, -1, 12, 14), ("L3", 37, 1, 17, 19),
-                ("L4", 43, 4, 20, 21), ("L5", 50, 12, 20, 20), ("S1", 60, 32, 18, 17), (-60, 76, 60, 16, 15),
-                (-110, 88, 62, 16, 15)]  # fmt: skip
-        bulk = float(np.exp(rng.normal(0.0, 0.12)))
-        _column(brush, trunk, [(p, x * side, y, rx * bulk, ry * bulk) for p, x, y, rx, ry in rows], tissue["muscle"])
-        rows = [("T12", 52, -30, 8, 5), ("L2", 62, -32, 17, 8), ("L4", 72, -28, 20, 9)]
-        _column(brush, trunk, [(p, x * side, y, rx, ry) for p, x, y, rx, ry in rows], tissue["muscle"])
-        place, up = ("L2", 2) if side > 0 else ("L1", -4)
-        shift = rng.normal(0.0, 5.0, 3)
-        offsets = np.array([63 * side, 2, up]) + shift
-        radii = np.array([26, 25, 52]) * float(np.exp(rng.normal(0.0, 0.07)))
-        _blob(brush, trunk, place, offsets, radii, tissue["kidney"], 0.22 * -side)
-        core = 0.6 * tissue["kidney"] + 20
-        _blob(brush, trunk, place, offsets, radii * 0.68, core, 0.22 * -side)
-        _blob(brush, trunk, place, offsets - np.array([12 * side, -4, 0]), (11, 9, 22), tissue["fat"], 0.22 * -side)
-
-
 def _vessels(brush, trunk, tissue, rng):
     """Aorta from the heart over the arch to its fork before L4, the inferior vena cava, the iliac vessels."""
     r = trunk.scale * float(np.clip(rng.normal(12.0, 1.8), 9.0, 19.0))
@@ -223,7 +200,7 @@ def _vessels(brush, trunk, tissue, rng):
         ("L3", 19, 10, 11, 8),
         ("L5", 16, 9, 10, 7),
     ]
-    _column(brush, trunk, [(p, x, fore[p] + y, rx, ry) for p, x, y, rx, ry in cava], tissue["vein"])
+    level_column(brush, trunk, [(p, x, fore[p] + y, rx, ry) for p, x, y, rx, ry in cava], tissue["vein"])
     if rng.random() < 0.35:  # calcified plaques, as bright as bone and beside it
         for _ in range(int(rng.integers(2, 9))):
             i, t = int(rng.integers(3, len(line) - 1)), rng.random()
@@ -248,40 +225,13 @@ def _pelvis(brush, trunk, tissue, rng):
     brush.tube(points, [9, 10, 12, 4], tissue["stool"] if rng.random() < 0.6 else tissue["gas"])
 
 
-def _neck(brush, trunk, tissue, rng):
-    fat, muscle = tissue["fat"] + 25, tissue["muscle"]
+def _kidneys(brush, trunk, tissue, rng):
     for side in (1, -1):
-        rows = [("T1", 44, 0, 14, 14), ("C6", 40, -10, 12, 16), ("C3", 38, -14, 8, 14), ("C2", 36, -14, 3, 3)]
-        _column(brush, trunk, [(p, x * side, *rest) for p, x, *rest in rows], fat)
-        _column(
-            brush,
-            trunk,
-            [("T1", 30 * side, 26, 13, 11), ("C4", 28 * side, 22, 11, 11), ("C2", 30 * side, 14, 9, 9)],
-            fat,
-        )
-        _column(brush, trunk, [("T2", 18 * side, 34, 5, 5), ("C7", 22 * side, 26, 4, 4), ("C4", 24 * side, 20, 4, 4),
-                               ("C1", 24 * side, 14, 3, 3)], tissue["artery"])  # fmt: skip
-        _column(
-            brush,
-            trunk,
-            [("T2", 30 * side, 38, 7, 7), ("C7", 32 * side, 26, 7, 6), ("C3", 32 * side, 18, 5, 5)],
-            tissue["vein"],
-        )
-        _column(
-            brush,
-            trunk,
-            [("C7", 16 * side, 38, 9, 9), ("C6", 17 * side, 38, 9, 9), ("C5", 17 * side, 38, 3, 3)],
-            75 + 0.3 * tissue["vein"],
-        )
-        rows = [
-            ("T2", 12 * side, -44, 9, 5),
-            ("C7", 16 * side, -44, 11, 6),
-            ("C4", 17 * side, -40, 11, 6),
-            ("C2", 18 * side, -38, 10, 5),
-        ]
-        _column(brush, trunk, rows, muscle)
-        _column(brush, trunk, [(p, x * 1.05, y + 8, rx, 1.8) for p, x, y, rx, _ in rows], fat)
-        _column(brush, trunk, [(p, x * 1.05, y - 7, rx, 1.8) for p, x, y, rx, _ in rows], fat)
-    _column(
-        brush, trunk, [("C6", 0, 32, 8, 8), ("C4", 0, 34, 6, 9), ("C3", 0, 30, 11, 5), ("C1", 0, 26, 12, 7)], -1000.0
-    )
+        place, up = ("L2", 2) if side > 0 else ("L1", -4)
+        shift = rng.normal(0.0, 5.0, 3)
+        offsets = np.array([63 * side, 2, up]) + shift
+        radii = np.array([26, 25, 52]) * float(np.exp(rng.normal(0.0, 0.07)))
+        _blob(brush, trunk, place, offsets, radii, tissue["kidney"], 0.22 * -side)
+        core = 0.6 * tissue["kidney"] + 20
+        _blob(brush, trunk, place, offsets, radii * 0.68, core, 0.22 * -side)
+        _blob(brush, trunk, place, offsets - np.array([12 * side, -4, 0]), (11, 9, 22), tissue["fat"], 0.22 * -side)

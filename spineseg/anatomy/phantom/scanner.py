@@ -155,9 +155,10 @@ def draw_view(
     if tight:
         loose = rng.uniform(0.0, 1.0) ** 2 * 60.0
         left, right = x.min() - rng.uniform(42, 70) - loose, x.max() + rng.uniform(42, 70) + loose
-        back, front = y.min() - rng.uniform(78, 100), y.max() + rng.uniform(22, 60) + loose
+        back, front = y.min() - rng.uniform(70, 98), y.max() + rng.uniform(22, 60) + loose
     else:
-        width = rng.uniform(330.0, 490.0) * spine.scale
+        narrow = 0.65 if last and IDS[last] <= IDS["T1"] else 1.0  # scans of the neck leave the shoulders out
+        width = narrow * rng.uniform(330.0, 490.0) * spine.scale
         depth = width * rng.uniform(0.75, 1.0)
         middle = np.array([x.mean() + rng.normal(0.0, 8.0), y.mean() + rng.uniform(10.0, 40.0)])
         left, right = middle[0] - width / 2, middle[0] + width / 2

@@ -47,7 +47,7 @@ class Trunk:
     def __init__(self, spine: Spine, rng: np.random.Generator):
         self.spine, self.scale = spine, spine.scale
         self.fat_mm = float(np.exp(rng.uniform(np.log(5.0), np.log(34.0))))
-        self.girth = float(rng.normal(1.0, 0.05)) + 0.003 * (self.fat_mm - 14.0)
+        self.girth = float(np.clip(rng.normal(1.0, 0.04) + 0.004 * (self.fat_mm - 13.0), 0.9, 1.15))
         self.paunch_mm = float(max(0.0, rng.normal(0.6 * self.fat_mm - 4.0, 12.0)))
         centre = spine.centre_mm[::-1]  # z rises
         low, high = centre[0] - (0.0, 0.0, 400.0), centre[-1] + (0.0, 0.0, 300.0)
