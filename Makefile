@@ -8,7 +8,7 @@ CONSTRAINTS := $(wildcard constraints-py$(shell $(PYTHON) -c 'import sys; print(
 TEST_HOME := $(CURDIR)/_build/test
 NOTEBOOK_HOME := $(CURDIR)/_build/notebooks
 NOTEBOOKS := $(sort $(wildcard notebooks/[0-9][0-9]_*.ipynb))
-STRIP := -m nbstripout --keep-count --extra-keys "metadata.papermill metadata.widgets metadata.language_info \
+STRIP := -m nbstripout --keep-count --extra-keys "metadata.papermill metadata.widgets metadata.language_info.version \
 cell.metadata.papermill cell.metadata.execution"
 PROFILE ?= demo
 RUN ?= $(PROFILE)

@@ -118,6 +118,15 @@ def test_impossible_override_is_rejected_before_anything_runs(tmp_path):
         book.check_parameters(Config.load("smoke"), {"overrides": '{"training.epoch": 3}'}, [path])
 
 
+def test_option_that_departs_from_the_profile_reaches_the_notebooks(tmp_path):
+    path = write_notebook(tmp_path / "01_a.ipynb", parameters='profile = "smoke"\nrun = ""\noverrides = {}')
+    config = Config.load("smoke", **{"training.seed": 7, "fine.patch": (16, 16, 16)})
+    chosen = book.check_parameters(config, {"overrides": {"training.epochs": 3}}, [path])
+    expected = {"training.seed": 7, "fine.patch": [16, 16, 16], "training.epochs": 3}
+    assert chosen["01_a.ipynb"]["overrides"] == expected
+    assert Config.load("smoke", **expected).fine.patch == (16, 16, 16)
+
+
 def test_profile_cannot_be_given_twice_with_different_values(tmp_path):
     path = write_notebook(tmp_path / "01_a.ipynb")
     with pytest.raises(ValueError, match="'profile' is 'smoke' already, got 'demo'"):

@@ -22,7 +22,7 @@ import yaml
 import spineseg
 from spineseg.config import Config
 from spineseg.paths import build_folder, run_folder
-from spineseg.report.provenance import headline, provenance_page
+from spineseg.report.provenance import flat, headline, provenance_page
 
 KERNEL = "python3"
 OVERVIEW = "fig-overview"  # name of the figure that the first page shows too
@@ -34,7 +34,8 @@ def build(config: Config, parameters: dict | None = None) -> Path:
     """Execute the notebooks for one run and print the book.
 
     Args:
-        config: Gives `profile` and `run`, which every notebook receives.
+        config: Gives `profile` and `run`, which every notebook receives, and what departs from the profile, which they
+            receive as `overrides`.
         parameters: More notebook parameters by name, such as `{"epochs": 70}`; each notebook receives those that it
             declares. Text is read as YAML, so that `"70"` from a command line is a number.
 
@@ -97,7 +98,7 @@ def check_parameters(config: Config, parameters: dict, notebooks: list[Path]) ->
     papermill itself takes an unknown name without a word and runs with the default.
 
     Args:
-        config: Gives `profile` and `run`.
+        config: Gives `profile`, `run` and what departs from the profile.
         parameters: Values by name.
         notebooks: In the order of execution.
 
@@ -123,8 +124,17 @@ def check_parameters(config: Config, parameters: dict, notebooks: list[Path]) ->
     overrides = values.get("overrides") or {}
     if not isinstance(overrides, dict):
         raise ValueError(f"parameter 'overrides' must be a mapping of dotted names to values, got {overrides!r}")
+    if overrides := changed_values(config) | overrides:
+        values["overrides"] = overrides
     Config.load(config.profile, config.run, values.get("epochs") or None, **overrides)  # raises on an impossible value
     return {file: {name: values[name] for name in names if name in values} for file, names in declared.items()}
+
+
+def changed_values(config: Config) -> dict:
+    """Where a configuration departs from its profile, as overrides: `{"training.epochs": 70}`; lists, no tuples."""
+    usual = dict(flat(Config.load(config.profile, config.run).to_dict()))
+    present = flat(config.to_dict())
+    return {name: list(v) if isinstance(v, tuple) else v for name, v in present if v != usual[name]}
 
 
 def check_kernel(name: str = KERNEL) -> None:

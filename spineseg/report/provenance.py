@@ -69,13 +69,14 @@ def _again(config, parameters):
 
 
 def _table(values: dict):
-    return ["| name | value |", "|---|---|", *(f"| {_code(name)} | {_code(value)} |" for name, value in _flat(values))]
+    return ["| name | value |", "|---|---|", *(f"| {_code(name)} | {_code(value)} |" for name, value in flat(values))]
 
 
-def _flat(values, prefix=""):
+def flat(values: dict, prefix: str = ""):
+    """Pairs of dotted name and value of nested dicts, in their order."""
     for name, value in values.items():
         if isinstance(value, dict) and value:
-            yield from _flat(value, f"{prefix}{name}.")
+            yield from flat(value, f"{prefix}{name}.")
         else:
             yield f"{prefix}{name}", value
 
