@@ -104,20 +104,21 @@ def _texture(canvas, span, generator):
     return fine[0, 0].mul_(1.4)  # interpolation averages the lattice
 
 
-def _paint_bone(canvas, span, distance, shell_mm, cortical, marrow):
+def _paint_bone(canvas, span, distance, shell_mm, cortical, marrow, share=1.0):
     """Cortex to the surface, marrow from under the shell; thin shells show as the share of a voxel that they fill."""
     view = canvas.ct_hu[inside(span, _origin(canvas))]
     outer, inner = canvas.coverage(distance), canvas.coverage(distance + shell_mm)
     # one step: painting marrow over cortex in two would leave too much cortex where both fill part of a voxel
-    view += outer * (cortical - view) + inner * (marrow - cortical)
+    view += share * (outer * (cortical - view) + inner * (marrow - cortical))
 
 
 def _paint_vertebra(canvas, raster: Raster, pose: Pose, bone, generator, *, fractured):
     span = overlap(raster.spans[pose.level], canvas)
     place = inside(span, raster.spans[pose.level])
     body, arch = (solid[place] for solid in raster.solids[pose.level])
-    distance = torch.minimum(body, arch)
-    if pose.level == _S1:  # one bone with the rest of the sacrum: no cortex between them
+    distance, share = torch.minimum(body, arch), 1.0
+    if pose.level == _S1:  # one bone with the rest of the sacrum: no cortex between them, and no seam
+        share = (1.0 - distance / 3.0).clamp_(0.0, 1.0)
         x, y, z = pose.local(axes_of(canvas, span))
         distance = torch.minimum(distance, sacrum.remainder(pose.size, x.abs() + pose.skew * x, y, z))
     of_body = ((arch - body) / 6.0 + 0.5).clamp_(0.0, 1.0)
@@ -126,7 +127,7 @@ def _paint_vertebra(canvas, raster: Raster, pose: Pose, bone, generator, *, frac
     under_shell = (distance / _DENSE_MM + 1.0).clamp_(0.0, 1.0)  # trabeculae are closest where the load enters
     marrow = marrow * (1.0 + bone["dense"] * under_shell + bone["texture"] * _texture(canvas, span, generator))
     shell = bone["shell_mm"] * (1.35 - 0.35 * of_body)  # arches have the thicker cortex
-    _paint_bone(canvas, span, distance, shell, bone["cortical"], marrow)
+    _paint_bone(canvas, span, distance, shell, bone["cortical"], marrow, share)
 
 
 def _paint_sacrum(canvas, pose: Pose, bone, generator):
