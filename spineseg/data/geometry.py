@@ -23,7 +23,7 @@ __all__ = [
     "to_canonical",
 ]
 
-DRIFT_VOXELS = 0.01  # over the whole target grid: axes that wander less count as parallel
+DRIFT_VOXELS = 1e-3  # over the whole target grid: axes that wander less count as parallel
 
 
 def resample_image(image, affine, target_affine, target_shape, *, antialias: bool = True, fill: float | None = None):

@@ -43,7 +43,7 @@ def _guess(array: np.ndarray, low: float, high: float) -> tuple[str, str] | None
         return "a normalised image", "give the scan before normalisation"
     if low > -100 and high < 256:
         return "an 8-bit image", "give the scan before windowing"
-    if low >= 0 and high > 50000:
+    if low >= 0 and 50000 < high < 65536:
         return "negative values wrapped to unsigned 16-bit", "convert it again as signed 16-bit"
     if low < -5000 or high > 40000:
         return "a wrong HU scale", "check slope and intercept, or leave the case out"

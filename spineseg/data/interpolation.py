@@ -29,7 +29,7 @@ class Taps(NamedTuple):
 def taps(n_in: int, n_out: int, scale: float, offset: float, antialias: bool) -> Taps:
     """Weights for target voxel t at source position `scale * t + offset`.
 
-    Linear between the two neighbours; with `antialias` and |scale| > 1 the share of each source voxel in the target
+    Linear between the two neighbours; with `antialias` and abs(scale) > 1 the share of each source voxel in the target
     voxel's extent. The border is repeated.
     """
     x = scale * np.arange(n_out, dtype=np.float64) + offset

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import multiprocessing
+import os
 import sys
 import time
 from collections.abc import Callable, Iterable
@@ -39,7 +40,7 @@ def map_cases(function: Callable, items: Iterable, *, workers: int, title: str, 
     items = list(items)
     results: list = [None] * len(items)
     waiting = list(range(len(items)))
-    with tqdm(total=len(items), desc=title, disable=not progress or not items, mininterval=1.0) as bar:
+    with tqdm(total=len(items), desc=title, disable=not progress or not items, mininterval=1.0, delay=0.5) as bar:
         started = time.perf_counter()
         while waiting:
             done = len(items) - len(waiting)
@@ -64,7 +65,7 @@ def _pool_round(function, items, results, waiting, workers, bar) -> list[int]:
     context = multiprocessing.get_context("forkserver" if sys.platform == "linux" else "spawn")
     if sys.platform == "linux":
         context.set_forkserver_preload(["spineseg.data.parallel", "torch"])
-    pool = concurrent.futures.ProcessPoolExecutor(min(workers, len(waiting)), context, initializer=_single_thread)
+    pool = concurrent.futures.ProcessPoolExecutor(min(workers, len(waiting)), context, _begin, (dict(os.environ),))
     try:
         futures = {pool.submit(_guarded, function, items[i]): i for i in waiting}
         left = set(waiting)
@@ -87,7 +88,8 @@ def _guarded(function, item):
         return error
 
 
-def _single_thread() -> None:
+def _begin(environment: dict[str, str]) -> None:
+    os.environ.update(environment)  # the server may be older than a change to them
     import torch
 
     torch.set_num_threads(1)

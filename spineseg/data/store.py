@@ -121,7 +121,7 @@ class Store:
             folder = self.path(case)
             if (opened := _open(folder)) is None:
                 shutil.rmtree(folder, ignore_errors=True)
-                _prepare_one((tuple(self._rows[case]), self.config))
+                _prepare_one((tuple(self._rows[case]), self.config, code_version()))
                 if (opened := _open(folder)) is None:
                     remedy = "check the disk that holds data/derived"
                     raise CaseError(
@@ -154,15 +154,11 @@ def prepare_cohort(config: Config, table: pd.DataFrame | None = None, *, progres
         CaseError: The first one, if no case is usable.
     """
     store = Store(config, table)
-    results: dict[str, CaseError | None] = {}
-    for name in store._rows:
-        try:
-            results[name] = None
-            store.path(name)
-        except CaseError as error:
-            results[name] = error
+    jobs = [(tuple(row), config) for row in store._rows.values()]
+    keys = map_cases(_key, jobs, workers=config.cohort.workers, title="check inputs", progress=progress)
+    results = {name: k if isinstance(k, CaseError) else None for name, k in zip(store._rows, keys, strict=True)}
     waiting = [n for n in store._rows if results[n] is None and not (store.path(n) / "meta.json").is_file()]
-    jobs = [(tuple(store._rows[name]), config) for name in waiting]
+    jobs = [(tuple(store._rows[name]), config, code_version()) for name in waiting]
     outcome = map_cases(_prepare_one, jobs, workers=config.cohort.workers, title="prepare", progress=progress)
     results |= {name: r for name, r in zip(waiting, outcome, strict=True) if isinstance(r, CaseError)}
     failures = [error for error in results.values() if error]
@@ -183,10 +179,19 @@ def prune() -> int:
     return len(stale)
 
 
+def _key(job) -> str:
+    return key(*job)
+
+
 def _prepare_one(job) -> None:
-    row, config = job
+    row, config, code = job
+    if code != code_version():
+        raise RuntimeError("spineseg/data changed on disk while this process was running; restart it (the kernel)")
     prepared = prepare_case(row, config)
-    with atomic.atomic_folder(store_folder() / key(row, config)) as folder:
+    final = store_folder() / key(row, config)
+    if not (final / "meta.json").is_file():  # half an entry would stand in the way of ours
+        shutil.rmtree(final, ignore_errors=True)
+    with atomic.atomic_folder(final) as folder:
         for name in ARRAYS:
             array = getattr(prepared, name)
             if array is not None:
@@ -228,9 +233,10 @@ def _foreground(labels: np.ndarray) -> dict[int, np.ndarray]:
     flat = np.flatnonzero(labels)
     values = labels.reshape(-1)[flat]
     order = np.argsort(values, kind="stable")
-    present, first = np.unique(values[order], return_index=True)
-    result = {}
-    for value, where in zip(present.tolist(), np.split(flat[order], first[1:]), strict=True):
+    present, counts = np.unique(values, return_counts=True)
+    result, first = {}, 0
+    for value, count in zip(present.tolist(), counts.tolist(), strict=True):
+        where, first = flat[order[first : first + count]], first + count
         evenly = np.linspace(0, len(where) - 1, min(len(where), FOREGROUND_VOXELS)).astype(int)
         result[value] = np.stack(np.unravel_index(where[evenly], labels.shape), 1).astype(np.int32)
     return result
