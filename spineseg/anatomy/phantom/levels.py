@@ -1,9 +1,9 @@
 """Mean adult dimensions of the 25 levels in mm, before the patient's own scale.
 
-Body, canal, pedicle and transverse span start from the cadaver tables of Panjabi et al. (cervical: Spine 16:861,
-1991; thoracic: Spine 16:888, 1991; lumbar: Spine 17:299, 1992). Disc heights, total depths and spinous drops were read
-off CT masks of VerSe and TotalSegmentator patients. All were then rounded, smoothed and calibrated until
-the painted volume of each level had the median of the real population (`VOLUME_ML`).
+Body, canal, pedicle and transverse span start from typical adult values, of the size that the cadaver studies of
+Panjabi et al. report (Spine 1991 and 1992), without transcribing their tables. Disc heights, total depths and spinous
+drops were read off CT masks of VerSe and TotalSegmentator patients. All were then rounded, smoothed and calibrated until
+the painted volume of each level had the median of the real population (`VOLUME_ML`), the one target they were fitted to.
 """
 
 from __future__ import annotations

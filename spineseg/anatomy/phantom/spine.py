@@ -16,9 +16,10 @@ _C1, _C2, _C7, _T1, _T12, _L1, _L3, _L5, _S1 = (
     IDS[v] - 1 for v in ("C1", "C2", "C7", "T1", "T12", "L1", "L3", "L5", "S1")
 )
 
-# How the angle of a region is shared among its segments, from the top one down. Lumbar: L1-L2 .. L5-S1, after Bernhardt
-# and Bridwell (Spine 14:717, 1989), where two thirds lie below L4. Thoracic: T1-T2 .. T11-T12, apex at T6-T8.
-_LUMBAR_SHARES = (0.07, 0.12, 0.17, 0.26, 0.38)
+# How the angle of a region is shared among its segments, from the top one down. Lumbar, L1-L2 .. L5-S1: L4-S1 holds
+# 71 % of it standing and 85 % lying in 627 volunteers (PMC6680033); the value here lies nearer to standing.
+# Thoracic, T1-T2 .. T11-T12, with the apex at T6-T8, and cervical: smooth shares chosen by eye.
+_LUMBAR_SHARES = (0.05, 0.09, 0.14, 0.29, 0.43)
 _THORACIC_SHARES = (0.05, 0.07, 0.09, 0.11, 0.12, 0.13, 0.13, 0.11, 0.08, 0.06, 0.05)
 _CERVICAL_SHARES = (0.22, 0.20, 0.20, 0.20, 0.18)  # C2-C3 .. C6-C7
 
@@ -56,8 +57,8 @@ def draw_spine(rng: np.random.Generator) -> Spine:
         The spine, L3 at the origin.
 
     Source:
-        Sacral slope and lordosis after Vialle et al. (J Bone Joint Surg Am 87:260, 2005), a little flatter for the
-        supine pose; thoracic and cervical angles after Bernhardt and Bridwell (1989).
+        Lordosis between 36.8 +- 13.2 degrees lying and 49.8 +- 11.2 standing, 627 volunteers (PMC6680033); the other
+        angles are usual adult values, set by eye.
     """
     scale, size, disc_share = _draw_size(rng)
     wedge = _draw_wedges(rng)
@@ -108,8 +109,8 @@ def _wedge_pitch(wedge, size):
 
 def _draw_curve(rng):
     """Pitch (superior axis leans forward), roll (leans right) and yaw (turns left) of each vertebra, in degrees."""
-    slope = float(np.clip(rng.normal(37.0, 7.0), 20.0, 58.0))
-    lordosis = float(np.clip(slope + rng.normal(8.0, 5.0), 22.0, 72.0))
+    slope = float(np.clip(rng.normal(36.0, 7.0), 18.0, 56.0))
+    lordosis = float(np.clip(slope + rng.normal(6.0, 5.0), 20.0, 70.0))
     kyphosis = float(np.clip(rng.normal(34.0, 8.0) + 0.25 * (lordosis - 45.0), 14.0, 60.0))
     pitch = np.zeros(N_VERTEBRAE)
     pitch[_S1] = slope
