@@ -127,7 +127,7 @@ class Config:
     cohort: CohortConfig = CohortConfig()
     preparation: PreparationConfig = PreparationConfig()
     baseline: StageConfig = field(default_factory=_baseline)
-    coarse: StageConfig = StageConfig()
+    coarse: StageConfig = StageConfig(batch=1)  # whole scans differ in size, so one at a time
     fine: StageConfig = StageConfig()
     training: TrainingConfig = TrainingConfig()
     inference: InferenceConfig = InferenceConfig()
@@ -250,6 +250,7 @@ def _check(config: Config) -> None:
     need(window[0] < window[1], "preparation.window_low_hu", "below window_high_hu", window)
     overlap = config.inference.overlap_share
     need(0 <= overlap < 1, "inference.overlap_share", "in [0, 1)", overlap)
+    need(config.coarse.batch == 1, "coarse.batch", "1, since whole scans differ in size", config.coarse.batch)
     for stage in ("baseline", "coarse", "fine"):
         s: StageConfig = getattr(config, stage)
         multiple = 2 ** (len(s.network.channels) - 1)
@@ -291,7 +292,7 @@ PROFILES: dict[str, dict[str, Any]] = {
         "cohort.layout": "kaggle", "cohort.folder": "spine_segmentation_nnunet_v2", "cohort.spacing_mm": 1.5,
         "preparation.spacing_mm": 1.5, "preparation.coarse_spacing_mm": 6.0,
         "baseline.steps_per_epoch": 250,
-        "coarse.patch": (16, 16, 16), "coarse.steps_per_epoch": 250, "coarse.batch": 1,
+        "coarse.patch": (16, 16, 16), "coarse.steps_per_epoch": 250,
         "fine.patch": (96, 96, 96), "fine.steps_per_epoch": 250, "training.ema_decay": 0.999,
     },
 }  # fmt: skip
