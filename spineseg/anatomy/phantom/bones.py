@@ -154,9 +154,9 @@ def _pelvis(skeleton, trunk, side):
         return origin + frame @ (np.array([side * right * span, anterior * scale, up * scale]))
 
     p = {
-        "psis": at(48, -54, -16), "back": at(70, -44, 30), "top": at(122, -4, 58), "tubercle": at(136, 24, 50),
-        "asis": at(121, 62, 4), "aiis": at(107, 52, -38), "roof": at(94, 28, -62), "line": at(72, 8, -42),
-        "joint": at(60, -18, -6), "notch": at(60, -34, -44), "fossa": at(104, 8, 6),
+        "psis": at(43, -54, -16), "back": at(66, -44, 30), "top": at(122, -4, 58), "tubercle": at(136, 24, 50),
+        "asis": at(121, 62, 4), "aiis": at(107, 52, -38), "roof": at(94, 28, -62), "line": at(69, 8, -42),
+        "joint": at(55, -15, -6), "notch": at(55, -34, -44), "fossa": at(104, 8, 6),
     }  # fmt: skip
     plates = (
         ("psis", "back", "joint", 13), ("back", "top", "fossa", 7), ("back", "fossa", "joint", 9),

@@ -241,7 +241,7 @@ def scan(
         `ct_hu` int16 in [-1024, 3071], `labels` uint8, the affine of both, and what was drawn: `noise_hu`, `blur`
         (weight of a voxel's neighbours; negative sharpens).
     """
-    blur = float(rng.uniform(-0.05, 0.18))
+    blur = float(rng.uniform(-0.1, 0.18))
     image = canvas.ct_hu
     for d in range(3):
         image = _three_tap(image, d, blur * float(rng.uniform(0.6, 1.2)))
