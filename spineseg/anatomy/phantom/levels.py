@@ -2,8 +2,8 @@
 
 Body, canal, pedicle and transverse span start from typical adult values, of the size that the cadaver studies of
 Panjabi et al. report (Spine 1991 and 1992), without transcribing their tables. Disc heights, total depths and spinous
-drops were read off CT masks of VerSe and TotalSegmentator patients. All were then rounded, smoothed and calibrated until
-the painted volume of each level had the median of the real population (`VOLUME_ML`), the one target they were fitted to.
+drops were read off CT masks of VerSe and TotalSegmentator patients. All were then rounded, smoothed and calibrated
+until the painted volume of each level had the median of the real population (`VOLUME_ML`), their only target.
 """
 
 from __future__ import annotations

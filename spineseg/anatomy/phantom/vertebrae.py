@@ -40,13 +40,13 @@ def draw_bone(tissue: dict, rng: np.random.Generator) -> dict:
         core; `texture`, relative deviation; `margin_mm`, label outside the bone; and per level `core_share`, `disc` HU
         and `vacuum` (gas in a worn disc).
     """
-    core = float(np.clip(0.7 * tissue["marrow"] + rng.normal(34.0, 18.0), 60.0, 220.0))
+    core = float(np.clip(0.7 * tissue["marrow"] + rng.normal(36.0, 16.0), 70.0, 200.0))
     return {
         "cortical": float(rng.uniform(500.0, 900.0)),
         "core": core,
-        "posterior": float(np.clip(core * rng.uniform(0.9, 1.5) + rng.normal(20.0, 25.0), 50.0, 340.0)),
+        "posterior": float(np.clip(core * rng.uniform(0.85, 1.35) + rng.normal(20.0, 25.0), 55.0, 280.0)),
         "shell_mm": float(rng.uniform(0.45, 1.0)),
-        "dense": float(rng.uniform(0.1, 0.6)),
+        "dense": float(rng.uniform(0.05, 0.5)),
         "texture": float(rng.uniform(0.12, 0.4)),
         "margin_mm": float(rng.uniform(0.2, 0.7)),
         "core_share": 1.0 + np.cumsum(rng.normal(0.0, 0.03, N_VERTEBRAE)) + rng.normal(0.0, 0.04, N_VERTEBRAE),
