@@ -13,7 +13,7 @@ cell.metadata.papermill cell.metadata.execution"
 PROFILE ?= demo
 RUN ?= $(PROFILE)
 
-.PHONY: report test unit notebooks-check book-check lint notebooks lab bench clean help
+.PHONY: report test unit notebooks-check book-check lint notebooks api lab bench clean help
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -58,6 +58,9 @@ notebooks: $(STAMP)  ## run the notebooks in place, smoke profile, and keep only
 	  SPINESEG_HOME=$(NOTEBOOK_HOME) $(BIN)/python -m jupyter nbconvert --to notebook --execute --inplace $$notebook \
 	  || exit 1; done
 	$(BIN)/python $(STRIP) $(NOTEBOOKS)
+
+api: $(STAMP)  ## list the package's modules on the book's API page
+	$(BIN)/python -m spineseg.report.api > book/api.md
 
 lab: $(STAMP)  ## open the notebooks in JupyterLab
 	$(BIN)/jupyter lab notebooks
