@@ -126,3 +126,9 @@ def test_widget_carries_both_volumes():
     pytest.importorskip("ipyniivue")
     widget = view.view(*scan(), AFFINE)
     assert len(widget.volumes) == 2
+
+
+def test_itkwidgets_outside_jupyterlab_says_what_to_do():
+    pytest.importorskip("itkwidgets")
+    with pytest.raises(RuntimeError, match="no JupyterLab to draw in"):
+        view.view(*scan(), AFFINE, backend="itkwidgets")

@@ -38,6 +38,7 @@ def view(ct_hu, labels, affine, *, backend="ipyniivue"):
 
     Raises:
         ValueError: If the backend is unknown or the shapes differ.
+        RuntimeError: If itkwidgets is asked for outside JupyterLab.
     """
     if backend not in BACKENDS:
         raise ValueError(f"backend must be one of {', '.join(BACKENDS)}, got {backend!r}")
@@ -224,10 +225,17 @@ def _view_niivue(ct_hu, labels, affine):
 
 def _view_itk(ct_hu, labels, affine):
     from itkwidgets import view as itk_view
+    from ngff_zarr import to_ngff_image
 
-    # the viewer wants axes K, J, I and, in the orientation that it knows, spacing alone
-    options = {} if labels is None else {"label_image": np.ascontiguousarray(np.asarray(labels, np.uint8).T)}
-    return itk_view(image=np.ascontiguousarray(ct_hu.T), **options)
+    scale = dict(zip("xyz", np.linalg.norm(affine[:3, :3], axis=0).tolist(), strict=True))
+    images = {"image": ct_hu} if labels is None else {"image": ct_hu, "label_image": np.asarray(labels, np.uint8)}
+    # ITK lists axes from K to I; it shows sizes in mm, not the place in the patient
+    images = {k: to_ngff_image(np.ascontiguousarray(v.T), dims=tuple("zyx"), scale=scale) for k, v in images.items()}
+    try:
+        return itk_view(**images)
+    except AttributeError as error:  # its connection to JupyterLab is None
+        message = "itkwidgets found no JupyterLab to draw in; open the notebook there, with a network connection"
+        raise RuntimeError(f"{message}, or use backend='ipyniivue'") from error
 
 
 _PAGE = """<!doctype html>
