@@ -14,7 +14,18 @@ from spineseg.anatomy.labels import IDS, REGION_OF, REGIONS, VERTEBRAE, colours
 from spineseg.anatomy.population import population
 from spineseg.config import Config, EvaluationConfig
 from spineseg.learning.vnet import shapes
-from spineseg.report import diagrams, figures, quoting, score_figures, slices, specimen, tables, theme, training_figures
+from spineseg.report import (
+    diagrams,
+    figures,
+    quoting,
+    score_figures,
+    score_tables,
+    slices,
+    specimen,
+    tables,
+    theme,
+    training_figures,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -162,23 +173,23 @@ def test_a_crop_holds_the_vertebra_and_its_margin():
 
 def test_best_median_and_worst_are_three_rows_when_there_are_three_cases():
     table = pd.DataFrame({"case": list("abc"), "mean_dice": [0.2, 0.9, 0.5]})
-    assert list(tables.worst_and_best(table)["case"]) == ["b", "c", "a"]
-    assert list(tables.worst_and_best(table.head(1))["rank"]) == ["best"]
+    assert list(score_tables.worst_and_best(table)["case"]) == ["b", "c", "a"]
+    assert list(score_tables.worst_and_best(table.head(1))["rank"]) == ["best"]
 
 
 def test_changes_of_identical_tables_are_zero_and_of_a_constant_gain_certain():
     scores, config = _scores(), EvaluationConfig(bootstrap_draws=50)
-    same = tables.changes(scores, scores, remedy="nothing", config=config)
+    same = score_tables.changes(scores, scores, remedy="nothing", config=config)
     assert (same[["change", "low", "high"]] == 0).all(axis=None)
-    gained = tables.changes(scores, scores.assign(dice=scores["dice"] + 0.1), remedy="gain", config=config)
+    gained = score_tables.changes(scores, scores.assign(dice=scores["dice"] + 0.1), remedy="gain", config=config)
     assert np.allclose(gained[["change", "low", "high"]], 0.1)
     assert list(gained["region"]) == list(REGIONS)
 
 
 def test_words_of_comparison_follow_the_numbers():
-    assert tables.higher_or_lower(0.5, 0.4) == "higher than"
-    assert tables.higher_or_lower(0.4, 0.5) == "lower than"
-    assert tables.higher_or_lower(0.4, 0.4) == "about the same as"
+    assert quoting.higher_or_lower(0.5, 0.4) == "higher than"
+    assert quoting.higher_or_lower(0.4, 0.5) == "lower than"
+    assert quoting.higher_or_lower(0.4, 0.4) == "about the same as"
 
 
 def test_training_charts_draw_one_panel_per_network():
@@ -235,7 +246,7 @@ def test_region_charts_take_one_row_per_method_and_region():
     means = scores.groupby("region")["dice"].agg(mean="mean", low="min", high="max").reset_index()
     ax = score_figures.region_intervals(pd.concat([means.assign(method=m) for m in ("baseline", "cascade")]))
     assert [t.get_text() for t in ax.get_yticklabels()] == list(REGIONS)
-    effects = tables.changes(scores, scores, remedy="none", config=EvaluationConfig(bootstrap_draws=20))
+    effects = score_tables.changes(scores, scores, remedy="none", config=EvaluationConfig(bootstrap_draws=20))
     assert len(score_figures.remedy_effects(effects).get_legend().texts) == 4
 
 

@@ -9,7 +9,7 @@ from spineseg.anatomy.labels import IDS
 from spineseg.data import nifti
 from spineseg.data.geometry import orientation_of, spacing_of
 from spineseg.data.store import Store
-from spineseg.report import tables
+from spineseg.report import score_tables, tables
 from spineseg.report.slices import BONE_WINDOW_HU
 from spineseg.report.survey import open_scan, read_canonical
 
@@ -63,6 +63,62 @@ def comparison(cases: pd.DataFrame, predictions: pd.DataFrame, method: str, case
     return picture | {"index": tables.busiest(reference)["sagittal"], "heading": heading}
 
 
+def comparisons(cases: pd.DataFrame, predictions: pd.DataFrame, method: str, ranked: pd.DataFrame) -> list[dict]:
+    """Pictures of ranked cases.
+
+    Args:
+        cases: Table of the cohort.
+        predictions: Columns `method`, `case`, `prediction`.
+        method: Whose predictions.
+        ranked: From `score_tables.worst_and_best`.
+
+    Returns:
+        One dict per case for `slices.show_cases`.
+    """
+    return [
+        comparison(cases, predictions, method, row.case, f"{row.rank}: {row.case}, Dice {row.mean_dice:.2f}")
+        for row in ranked.itertuples()
+    ]
+
+
+def real_comparisons(scores: pd.DataFrame) -> list[dict]:
+    """Pictures of every real scan.
+
+    Args:
+        scores: From `results.evaluate_real`, with the paths.
+
+    Returns:
+        One dict per scan for `slices.show_cases`.
+    """
+    files = scores.drop_duplicates("case")[["case", "ct", "segmentation", "prediction"]]
+    return [comparison(files, files.assign(method="real"), "real", row.case, row.case) for row in files.itertuples()]
+
+
+def predicted_pair(cases: pd.DataFrame, predictions: pd.DataFrame, method: str, case: str) -> dict:
+    """A scan with its predicted label map, for `slices.show_pair`.
+
+    Args:
+        cases: Table of the cohort.
+        predictions: Columns `method`, `case`, `prediction`.
+        method: Whose prediction.
+        case: Name.
+
+    Returns:
+        Arguments of `slices.show_pair`; the slices are those that show most of the reference.
+    """
+    scan = open_scan(next(r for r in cases.itertuples() if str(r.case) == str(case)))
+    chosen = predictions[(predictions["method"] == method) & (predictions["case"].astype(str) == str(case))]
+    labels = read_canonical(chosen["prediction"].iloc[0])
+    return {"image": scan.ct_hu, "labels": labels, "spacing": scan.spacing, "indices": scan.indices}
+
+
+def label_pairs(cases: pd.DataFrame, predictions: pd.DataFrame, method: str):
+    """Yield reference and prediction of every predicted case of a method, for `errors.confusion_of_names`."""
+    reference_of = cases.assign(case=cases["case"].astype(str)).set_index("case")["segmentation"]
+    for row in predictions[predictions["method"] == method].itertuples():
+        yield nifti.read_labels(reference_of[str(row.case)]).array, nifti.read_labels(row.prediction).array
+
+
 def failures(scores: pd.DataFrame, region: str, most: int = 8) -> pd.DataFrame:
     """The vertebrae of a region that lost the most Dice, worst first; of all regions where the region does not occur.
 
@@ -74,7 +130,7 @@ def failures(scores: pd.DataFrame, region: str, most: int = 8) -> pd.DataFrame:
     Returns:
         Rows of the scores, from different cases as far as there are any.
     """
-    there = tables.present(scores)
+    there = score_tables.present(scores)
     there = there[there["region"] == region] if (there["region"] == region).any() else there
     turn = there.sort_values("dice", kind="stable").groupby("case").cumcount()
     return there.assign(turn=turn).sort_values(["turn", "dice"], kind="stable").head(most).drop(columns="turn")

@@ -27,3 +27,10 @@ def quote(**values) -> None:
         glue(name, value, display=False)
         shown.append(f"{name} {value:.3f}" if isinstance(value, float) else f"{name} {value}")
     print(" · ".join(shown))
+
+
+def higher_or_lower(value: float, other: float, *, tolerance: float = 0.005) -> str:
+    """The word for how `value` stands to `other`: `higher than`, `lower than` or `about the same as`."""
+    if abs(value - other) <= tolerance:
+        return "about the same as"
+    return "higher than" if value > other else "lower than"

@@ -202,6 +202,29 @@ def dice_against(scores, x, *, label, log=False, ax=None):
     return ax
 
 
+def suspects(factors, axes=None):
+    """Draw the Dice against volume, visible share and frequency in training, side by side.
+
+    Args:
+        factors: Columns `vertebra`, `dice`, `reference_ml`, `visible_share`, `training_share`; a column without any
+            value is left out.
+        axes: As many axes as columns with values; new ones when None.
+
+    Returns:
+        Array of axes.
+    """
+    labels = {
+        "reference_ml": "volume in the scan / ml",
+        "visible_share": "visible share of the vertebra",
+        "training_share": "share of training scans with it",
+    }
+    known = [column for column in labels if factors[column].notna().any()]
+    axes = new_axes(1, len(known), height_in=2.6, sharey=True, squeeze=False)[0] if axes is None else axes
+    for ax, column in zip(axes, known, strict=True):
+        dice_against(factors, column, label=labels[column], log=column == "reference_ml", ax=ax)
+    return axes
+
+
 def naming_against_outline(scores, ax=None):
     """Draw the Dice under the vertebra's own name against the Dice under the best-fitting name.
 

@@ -12,6 +12,7 @@ from spineseg.config import Config
 from spineseg.data import cohort, nifti
 from spineseg.data.geometry import spacing_of, to_canonical
 from spineseg.data.presence import presence
+from spineseg.data.splits import split
 from spineseg.data.store import Store
 from spineseg.evaluation.ceiling import resolution_ceiling
 from spineseg.learning.cascade import build
@@ -231,3 +232,20 @@ def predictions(config: Config, cases: pd.DataFrame) -> pd.DataFrame:
     """
     tables = [predict_cohort(config, method, cases).assign(method=method) for method in METHODS]
     return pd.concat(tables, ignore_index=True)[["method", "case", "prediction"]]
+
+
+def parameters(config: Config) -> dict[str, int]:
+    """How many values each network of the configuration trains, as `<network>_parameters`."""
+    names = [name for networks in METHODS.values() for name in networks]
+    return {f"{name}_parameters": count_parameters(build(config, name)) for name in names}
+
+
+def skipped_steps(epochs: pd.DataFrame) -> int:
+    """Steps of all networks of a run that were left out for a gradient that was not finite."""
+    return int(epochs.groupby("network")["skipped_steps"].max().sum())
+
+
+def training_cases(config: Config, cases: pd.DataFrame) -> list[str]:
+    """Names of the cases that the run was trained on."""
+    parts = split(cases, config)
+    return parts["case"][parts["split"] == "train"].astype(str).tolist()

@@ -1,4 +1,4 @@
-"""Small tables for the notebooks: from cases, label maps and scores to what a figure or a sentence needs."""
+"""Small tables of scans for the notebooks: from label maps and headers to what a figure or a sentence needs."""
 
 from __future__ import annotations
 
@@ -6,9 +6,7 @@ import numpy as np
 import pandas as pd
 from scipy import ndimage
 
-from spineseg.anatomy.labels import IDS, REGION_OF, REGIONS, VERTEBRAE
-from spineseg.evaluation.bootstrap import case_weights, interval, weighted_mean
-from spineseg.evaluation.tables import summary
+from spineseg.anatomy.labels import IDS, VERTEBRAE
 
 _AIR_HU, _SHELL_VOXELS, _NEAR_MM = -700.0, 1, 12.0
 
@@ -168,92 +166,3 @@ def near_spine(labels, spacing, margin_mm: float) -> np.ndarray:
     if not bone.any():
         return np.ones(bone.shape, bool)
     return ndimage.distance_transform_edt(~bone, sampling=spacing) <= margin_mm
-
-
-def region_table(scores: pd.DataFrame, config) -> pd.DataFrame:
-    """Mean Dice per region under both conventions for absent vertebrae, ready to be shown.
-
-    Args:
-        scores: Rows of `scores.score_cases` with a column `method`.
-        config: `EvaluationConfig`: the bootstrap.
-
-    Returns:
-        Regions (and `all`) as rows; per method and convention the text `mean (low to high)` and how many vertebrae.
-    """
-    columns = {}
-    for method, rows in scores.groupby("method", sort=False):
-        for convention in ("present", "all"):
-            table = region_summary(rows, config, convention)
-            shown = [f"{m:.2f} ({a:.2f} to {b:.2f})" for m, a, b in table[["mean", "low", "high"]].to_numpy()]
-            columns[(method, convention)] = pd.Series(shown, index=table["region"])
-            columns[(method, f"n {convention}")] = pd.Series(table["rows"].to_numpy(), index=table["region"])
-    return pd.DataFrame(columns).rename_axis(index="region", columns=["method", "vertebrae counted"])
-
-
-def region_summary(scores: pd.DataFrame, config, convention: str = "present", value: str = "dice") -> pd.DataFrame:
-    """`evaluation.tables.summary` per region with a last row `all`; a column `method` is kept apart."""
-    by = ["method", "region"] if "method" in scores and scores["method"].nunique() > 1 else ["region"]
-    regions = summary(scores, by, convention, value=value, config=config)
-    total = summary(scores, by[:-1] or None, convention, value=value, config=config)
-    return pd.concat([regions, total.assign(region="all")], ignore_index=True)
-
-
-def present(scores: pd.DataFrame) -> pd.DataFrame:
-    """The scored rows whose vertebra is in the reference."""
-    return scores[scores["reference_voxels"] > 0]
-
-
-def worst_and_best(cases_scores: pd.DataFrame, column: str = "mean_dice") -> pd.DataFrame:
-    """The best, the median and the worst case, each once.
-
-    Args:
-        cases_scores: Columns `case` and `column`.
-        column: What to rank by; cases without it are left out.
-
-    Returns:
-        Up to three rows with an added column `rank`.
-    """
-    ordered = cases_scores.dropna(subset=column).sort_values(column, ascending=False, kind="stable")
-    places = {"best": 0, "median": len(ordered) // 2, "worst": len(ordered) - 1}
-    chosen = {place: name for name, place in reversed(places.items()) if len(ordered)}
-    return ordered.iloc[sorted(chosen)].assign(rank=[chosen[p] for p in sorted(chosen)])
-
-
-def changes(before: pd.DataFrame, after: pd.DataFrame, *, remedy: str, config, column="dice", after_column=None):
-    """Change of mean Dice per region, the same vertebrae of the same cases before and after, cases drawn again.
-
-    Args:
-        before: Columns `case`, `vertebra` and `column`.
-        after: The same for the remedy.
-        remedy: Its name.
-        config: `EvaluationConfig`: draws, level and seed of the bootstrap.
-        column: What is averaged.
-        after_column: Its name in `after`; the same when None.
-
-    Returns:
-        Columns `remedy`, `region`, `change`, `low`, `high`, `n` (vertebrae).
-    """
-    keys = ["case", "vertebra"]
-    pairs = before[[*keys, column]].merge(
-        after[[*keys, after_column or column]].set_axis([*keys, "after"], axis=1), on=keys
-    )
-    pairs = pairs.dropna(subset=[column, "after"])
-    codes, cases = pd.factorize(pairs["case"])
-    weights = case_weights(len(cases), draws=config.bootstrap_draws, seed=config.seed) if len(cases) else None
-    rows = []
-    for region in REGIONS:
-        part = (pairs["vertebra"].map(REGION_OF) == region).to_numpy()
-        if not part.any():
-            continue
-        change = (pairs["after"] - pairs[column]).to_numpy()[part]
-        low, high = interval(weighted_mean(change, codes[part], weights), level=config.bootstrap_level)
-        row = {"remedy": remedy, "region": region, "change": change.mean(), "low": float(low), "high": float(high)}
-        rows.append(row | {"n": int(part.sum())})
-    return pd.DataFrame(rows, columns=["remedy", "region", "change", "low", "high", "n"])
-
-
-def higher_or_lower(value: float, other: float, *, tolerance: float = 0.005) -> str:
-    """The word for how `value` stands to `other`: `higher than`, `lower than` or `about the same as`."""
-    if abs(value - other) <= tolerance:
-        return "about the same as"
-    return "higher than" if value > other else "lower than"

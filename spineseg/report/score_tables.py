@@ -1,0 +1,155 @@
+"""Small tables of scores for the notebooks: what a figure, a sentence or the page itself shows."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from spineseg.anatomy.labels import REGION_OF, REGIONS
+from spineseg.evaluation.bootstrap import case_weights, interval, weighted_mean
+from spineseg.evaluation.scores import case_scores
+from spineseg.evaluation.tables import summary
+
+FACTOR_WORDS = {
+    "reference_ml": "the volume",
+    "visible_share": "the visible share",
+    "training_share": "the share of training scans",
+}
+
+
+def region_table(scores: pd.DataFrame, config) -> pd.DataFrame:
+    """Mean Dice per region under both conventions for absent vertebrae, ready to be shown.
+
+    Args:
+        scores: Rows of `scores.score_cases` with a column `method`.
+        config: `EvaluationConfig`: the bootstrap.
+
+    Returns:
+        Regions (and `all`) as rows; per method and convention the text `mean (low to high)` (`-` where there is no
+        vertebra) and how many vertebrae.
+    """
+    columns = {}
+    for method, rows in scores.groupby("method", sort=False):
+        for convention in ("present", "all"):
+            table = region_summary(rows, config, convention)
+            shown = [_with_interval(*row) for row in table[["mean", "low", "high"]].to_numpy()]
+            columns[(method, convention)] = pd.Series(shown, index=table["region"])
+            columns[(method, f"n {convention}")] = pd.Series(table["rows"].to_numpy(), index=table["region"])
+    return pd.DataFrame(columns).rename_axis(index="region", columns=["method", "vertebrae counted"])
+
+
+def region_summary(scores: pd.DataFrame, config, convention: str = "present", value: str = "dice") -> pd.DataFrame:
+    """`evaluation.tables.summary` per region with a last row `all`; a column `method` is kept apart."""
+    by = ["method", "region"] if "method" in scores and scores["method"].nunique() > 1 else ["region"]
+    regions = summary(scores, by, convention, value=value, config=config)
+    total = summary(scores, by[:-1] or None, convention, value=value, config=config)
+    return pd.concat([regions, total.assign(region="all")], ignore_index=True)
+
+
+def present(scores: pd.DataFrame) -> pd.DataFrame:
+    """The scored rows whose vertebra is in the reference."""
+    return scores[scores["reference_voxels"] > 0]
+
+
+def worst_and_best(cases_scores: pd.DataFrame, column: str = "mean_dice") -> pd.DataFrame:
+    """The best, the median and the worst case, each once.
+
+    Args:
+        cases_scores: Columns `case` and `column`.
+        column: What to rank by; cases without it are left out.
+
+    Returns:
+        Up to three rows with an added column `rank`.
+    """
+    ordered = cases_scores.dropna(subset=column).sort_values(column, ascending=False, kind="stable")
+    places = {"best": 0, "median": len(ordered) // 2, "worst": len(ordered) - 1}
+    chosen = {place: name for name, place in reversed(places.items()) if len(ordered)}
+    return ordered.iloc[sorted(chosen)].assign(rank=[chosen[p] for p in sorted(chosen)])
+
+
+def changes(before: pd.DataFrame, after: pd.DataFrame, *, remedy: str, config, column="dice", after_column=None):
+    """Change of mean Dice per region, the same vertebrae of the same cases before and after, cases drawn again.
+
+    Args:
+        before: Columns `case`, `vertebra` and `column`.
+        after: The same for the remedy.
+        remedy: Its name.
+        config: `EvaluationConfig`: draws, level and seed of the bootstrap.
+        column: What is averaged.
+        after_column: Its name in `after`; the same when None.
+
+    Returns:
+        Columns `remedy`, `region`, `change`, `low`, `high`, `n` (vertebrae).
+    """
+    keys = ["case", "vertebra"]
+    pairs = before[[*keys, column]].merge(
+        after[[*keys, after_column or column]].set_axis([*keys, "after"], axis=1), on=keys
+    )
+    pairs = pairs.dropna(subset=[column, "after"])
+    codes, cases = pd.factorize(pairs["case"])
+    weights = case_weights(len(cases), draws=config.bootstrap_draws, seed=config.seed) if len(cases) else None
+    rows = []
+    for region in REGIONS:
+        part = (pairs["vertebra"].map(REGION_OF) == region).to_numpy()
+        if not part.any():
+            continue
+        change = (pairs["after"] - pairs[column]).to_numpy()[part]
+        low, high = interval(weighted_mean(change, codes[part], weights), level=config.bootstrap_level)
+        row = {"remedy": remedy, "region": region, "change": change.mean(), "low": float(low), "high": float(high)}
+        rows.append(row | {"n": int(part.sum())})
+    return pd.DataFrame(rows, columns=["remedy", "region", "change", "low", "high", "n"])
+
+
+def richest_case(scores: pd.DataFrame) -> str:
+    """The scored case whose reference holds the most vertebrae; of several, the one with most voxels."""
+    there = present(scores).groupby("case").agg(count=("vertebra", "nunique"), voxels=("reference_voxels", "sum"))
+    return str(there.sort_values(["count", "voxels"], kind="stable").index[-1])
+
+
+def name_shares(shifts: pd.DataFrame, method: str) -> tuple[float, float]:
+    """Share of a method's vertebrae under the right name, and share one level off, from `shift_histogram` by method."""
+    rows = shifts[shifts["method"] == method]
+    distance = rows["shift"].abs()
+    return float(rows["share"][distance.eq(0).fillna(False)].sum()), float(
+        rows["share"][distance.eq(1).fillna(False)].sum()
+    )
+
+
+def region_or_all(budget: pd.DataFrame, region: str) -> str:
+    """The region where the table has it, else `all`: a small test set may hold no neck."""
+    return region if (budget["region"] == region).any() else "all"
+
+
+def real_table(scores: pd.DataFrame) -> pd.DataFrame:
+    """One row per real scan: how well bone is found, named and outlined.
+
+    Args:
+        scores: From `results.evaluate_real`; may be empty.
+
+    Returns:
+        Table indexed by case: `vertebrae`, `binary_dice`, `named_dice`, `best_match_dice`, `identified`, `centroid_mm`
+        (median).
+    """
+    columns = ["vertebrae", "binary_dice", "named_dice", "best_match_dice", "identified", "centroid_mm"]
+    if scores.empty:
+        return pd.DataFrame(columns=columns)
+    there = present(scores).groupby("case")
+    binary = case_scores(scores).set_index("case")["binary_dice"]
+    table = there.agg(
+        vertebrae=("vertebra", "size"), named_dice=("dice", "mean"), best_match_dice=("best_match_dice", "mean"),
+        identified=("identified", "mean"), centroid_mm=("centroid_mm", "median"),
+    )  # fmt: skip
+    return table.join(binary)[columns].round(2)
+
+
+def real_means(table: pd.DataFrame) -> dict[str, float]:
+    """Means over the scans of `real_table`, nan where there are none."""
+    names = {"real_binary": "binary_dice", "real_named": "named_dice", "real_best": "best_match_dice"}
+    names["real_identified"] = "identified"
+    return {name: float(table[column].astype(float).mean()) for name, column in names.items()}
+
+
+def _with_interval(mean: float, low: float, high: float) -> str:
+    if np.isnan(mean):
+        return "-"
+    return f"{mean:.2f}" if np.isnan(low) else f"{mean:.2f} ({low:.2f} to {high:.2f})"
