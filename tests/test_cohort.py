@@ -14,7 +14,7 @@ from spineseg.paths import real_ct_folder
 AFFINE = np.diag([-3.0, -3.0, 3.0, 1.0])
 
 
-def generate(seed, *, spacing_mm):
+def generate(seed, *, spacing_mm, needs=None):
     """A trunk with two vertebrae, in the shape that the project's generator returns."""
     rng = np.random.default_rng(seed)
     ct = rng.normal(-1000, 10, (16, 18, 20))
@@ -101,7 +101,7 @@ def test_a_larger_cohort_adds_cases_and_a_smaller_one_ignores_them(smoke):
     assert len(cohort.cases(kaggle(smoke, cohort.cohort_folder(smoke)))) == 11
 
 
-@pytest.mark.parametrize("change", [{"cohort.seed": 5}, {"cohort.spacing_mm": 5.0}])
+@pytest.mark.parametrize("change", [{"cohort.seed": 5}, {"cohort.spacing_mm": 5.0}, {"cohort.neck_share": 1.0}])
 def test_another_seed_or_voxel_size_makes_the_cohort_again(smoke, change):
     before = times(make(smoke))
     after = times(make(Config.load("smoke", **change)))
@@ -244,3 +244,8 @@ def test_the_real_pairs_are_listed():
     config = Config.load("smoke", **{"cohort.layout": "pairs", "cohort.folder": str(folder)})
     table = cohort.headers(cohort.cases(config))
     assert len(table) >= 5 and (table["error"] == "").all()
+
+
+def test_every_other_case_shows_a_neck_where_half_must():
+    assert [bool(cohort._needs(i, 0.5)) for i in range(6)] == [False, True, False, True, False, True]
+    assert not any(cohort._needs(i, 0.0) for i in range(50))

@@ -129,7 +129,7 @@ def make_phantoms(config: Config, *, generate: Callable | None = None, progress:
 
     Args:
         config: `cohort` says how many, where, from which seed.
-        generate: Takes the seed and `spacing_mm`, returns ct_hu, labels, affine and truth; None is the project's own.
+        generate: Takes the seed, `spacing_mm` and `needs`, returns ct_hu, labels, affine and truth; None is the project's own.
         progress: Show a bar.
 
     Returns:
@@ -142,13 +142,11 @@ def make_phantoms(config: Config, *, generate: Callable | None = None, progress:
     if generate is None:
         from spineseg.anatomy.phantom import generate
     recipe = {"spacing_mm": config.cohort.spacing_mm, "code": source_hash(generate)}
-    done = {**recipe, "seed": config.cohort.seed, "count": n_phantoms(config)}
+    share = config.cohort.neck_share
+    done = {**recipe, "seed": config.cohort.seed, "count": n_phantoms(config), "neck_share": share}
+    own = [{**recipe, "seed": config.cohort.seed + i, "needs": _needs(i, share)} for i in range(n_phantoms(config))]
     seal = folder / "cohort.json"
-    jobs = [
-        (generate, folder, i, config.cohort.seed + i, recipe)
-        for i in range(n_phantoms(config))
-        if not _is_made(folder, i, {**recipe, "seed": config.cohort.seed + i})
-    ]
+    jobs = [(generate, folder, i, recipe) for i, recipe in enumerate(own) if not _is_made(folder, i, recipe)]
     tables = (folder / "truth.csv", folder / "cases.csv")
     if not jobs and seal.is_file() and json.loads(seal.read_text()) == done and all(t.is_file() for t in tables):
         return folder
@@ -161,6 +159,11 @@ def make_phantoms(config: Config, *, generate: Callable | None = None, progress:
     return folder
 
 
+def _needs(index: int, neck_share: float) -> list[str] | None:
+    """Vertebrae that the view of a phantom must hold: an even spread of cases needs a neck."""
+    return ["C3"] if int((index + 1) * neck_share) > int(index * neck_share) else None
+
+
 def source_hash(function: Callable) -> str:
     """Short hash of the sources that a generator lives in: its package's files, or its own file outside a package."""
     file = Path(inspect.getfile(function))
@@ -169,12 +172,12 @@ def source_hash(function: Callable) -> str:
 
 
 def _make_one(job) -> None:
-    generate, folder, index, seed, recipe = job
+    generate, folder, index, recipe = job
     name = case_name(index)
-    phantom = generate(seed, spacing_mm=recipe["spacing_mm"])
+    phantom = generate(recipe["seed"], spacing_mm=recipe["spacing_mm"], needs=recipe["needs"])
     nifti.write(folder / "volumes" / f"{name}.nii", np.asarray(phantom.ct_hu, np.int16), phantom.affine)
     nifti.write(folder / "segmentations" / f"{name}.nii", np.asarray(phantom.labels, np.uint8), phantom.affine)
-    record = {"recipe": {**recipe, "seed": seed}, "truth": phantom.truth}
+    record = {"recipe": recipe, "truth": phantom.truth}
     atomic.write_text(_truth_file(folder, index), json.dumps(record))
 
 
