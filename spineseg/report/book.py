@@ -65,7 +65,7 @@ def build(config: Config, parameters: dict | None = None) -> Path:
     _write(manifest, json.dumps(done, indent=1))
     print(f"\nreport: {index}")
     for name, value in numbers.items():
-        print(f"  {name.replace('_', ' '):24} {value:.3f}" if isinstance(value, float) else f"  {name:24} {value}")
+        print(f"  {name.replace('_', ' '):24} {f'{value:.3f}' if isinstance(value, float) else value}")
     return index
 
 
