@@ -231,6 +231,28 @@ def test_shift_chart_shows_vertebrae_that_were_not_found_apart():
     assert ax.get_xticklabels()[-1].get_text() == "not\nfound"
 
 
+def test_shifts_count_the_vertebrae_that_nothing_overlaps():
+    scores = _scores().assign(method="cascade", shift=[0.0] * 47 + [np.nan] * 3)
+    table = score_tables.shifts(scores)
+    assert table["vertebrae"].tolist() == [47, 3]
+    assert table["share"].sum() == pytest.approx(1)
+    assert score_tables.name_shares(table, "cascade") == (pytest.approx(0.94), 0)
+
+
+def test_a_run_of_two_and_a_lone_shift_are_two_thirds_in_runs():
+    scores = _scores().head(25).assign(shift=0.0)
+    scores.loc[[3, 4], "shift"] = 1.0
+    scores.loc[10, "shift"] = -1.0
+    assert score_tables.share_in_runs(scores) == pytest.approx(2 / 3)
+    assert np.isnan(score_tables.share_in_runs(scores.assign(shift=0.0)))
+
+
+def test_the_richest_case_holds_the_most_vertebrae():
+    scores = _scores()
+    scores.loc[(scores["case"] == "a") & (scores["vertebra"] == "C1"), "reference_voxels"] = 0
+    assert score_tables.richest_case(scores) == "b"
+
+
 def test_vertebra_charts_take_scores_and_summaries():
     scores = _scores()
     means = scores.groupby("vertebra")["dice"].agg(mean="mean", low="min", high="max").reset_index()

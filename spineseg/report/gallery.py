@@ -76,7 +76,7 @@ def comparisons(cases: pd.DataFrame, predictions: pd.DataFrame, method: str, ran
         One dict per case for `slices.show_cases`.
     """
     return [
-        comparison(cases, predictions, method, row.case, f"{row.rank}: {row.case}, Dice {row.mean_dice:.2f}")
+        comparison(cases, predictions, method, row.case, f"{row.rank}: {row.case}\nDice {row.mean_dice:.2f}")
         for row in ranked.itertuples()
     ]
 

@@ -124,15 +124,15 @@ def shift_histogram(shifts, ax=None):
     ax = ax or new_axes(height_in=2.6)
     methods = list(dict.fromkeys(shifts["method"]))
     known = shifts["shift"].dropna().astype(int)
-    reach = max(int(known.abs().max()) if len(known) else 0, 2)
+    low, high = min(known.min(), -2) if len(known) else -2, max(known.max(), 2) if len(known) else 2
     for column, method in enumerate(methods):
         part = shifts[shifts["method"] == method]
-        places = part["shift"].astype(float).fillna(reach + 2) + (column - (len(methods) - 1) / 2) * 0.38
+        places = part["shift"].astype(float).fillna(high + 2) + (column - (len(methods) - 1) / 2) * 0.38
         ax.bar(places, part["vertebrae"].astype(float), width=0.36, color=METHOD_COLOURS.get(method, INK), label=method)
     ax.axvline(0, color=FAINT, linewidth=0.8, zorder=0)
-    step = max(reach // 8, 1)
-    ticks = sorted({*range(0, reach + 1, step), *range(0, -reach - 1, -step)})
-    ax.set_xticks([*ticks, reach + 2], [*(f"{t:+d}" if t else "0" for t in ticks), "not\nfound"])
+    step = max((high - low) // 12, 1)
+    ticks = sorted({*range(0, high + 1, step), *range(0, low - 1, -step)})
+    ax.set_xticks([*ticks, high + 2], [*(f"{t:+d}" if t else "0" for t in ticks), "not\nfound"])
     ax.set(xlabel="shift / levels (negative: the name is too high in the body)", ylabel="vertebrae")
     ax.legend()
     return ax
@@ -196,7 +196,7 @@ def dice_against(scores, x, *, label, log=False, ax=None):
     ax.set(xlabel=label, ylabel="Dice", ylim=(-0.03, 1.0))
     if log:
         ax.set_xscale("log")
-        ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=6))
+        ax.xaxis.set_major_locator(LogLocator(subs=(1, 3), numticks=8))
         ax.xaxis.set_major_formatter("{x:g}")
         ax.xaxis.set_minor_formatter(NullFormatter())
     return ax

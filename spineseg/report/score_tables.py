@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from spineseg.anatomy.labels import REGION_OF, REGIONS
+from spineseg.anatomy.labels import IDS, REGION_OF, REGIONS
 from spineseg.evaluation.bootstrap import case_weights, interval, weighted_mean
 from spineseg.evaluation.scores import case_scores
-from spineseg.evaluation.tables import summary
+from spineseg.evaluation.tables import shift_histogram, summary
 
 FACTOR_WORDS = {
     "reference_ml": "the volume",
@@ -106,9 +106,40 @@ def richest_case(scores: pd.DataFrame) -> str:
     return str(there.sort_values(["count", "voxels"], kind="stable").index[-1])
 
 
-def name_shares(shifts: pd.DataFrame, method: str) -> tuple[float, float]:
-    """Share of a method's vertebrae under the right name, and share one level off, from `shift_histogram` by method."""
-    rows = shifts[shifts["method"] == method]
+def shifts(scores: pd.DataFrame) -> pd.DataFrame:
+    """By how many levels the names of each method are off, vertebrae that no prediction overlaps included.
+
+    Args:
+        scores: Rows of `scores.score_cases` with a column `method`.
+
+    Returns:
+        Columns `method`, `shift` (nan: not found), `vertebrae`, `share` (of the method's vertebrae in the reference).
+    """
+    table = shift_histogram(scores, by="method").astype({"shift": float})
+    missing = present(scores)["shift"].isna().groupby(present(scores)["method"], sort=False)
+    lost = missing.agg(vertebrae="sum", share="mean")
+    lost = lost[lost["vertebrae"] > 0].reset_index().assign(shift=np.nan)
+    return pd.concat([table, lost[table.columns]], ignore_index=True) if len(lost) else table
+
+
+def share_in_runs(scores: pd.DataFrame) -> float:
+    """Of the vertebrae under a wrong name, the share with a neighbour in the same scan that is off by as many levels.
+
+    Args:
+        scores: Scores of one method, one row per case and vertebra.
+
+    Returns:
+        Share; nan where every name is right.
+    """
+    wrong = present(scores)[lambda t: t["shift"].notna() & (t["shift"] != 0)]
+    places = set(zip(wrong["case"], wrong["vertebra"].map(IDS), wrong["shift"], strict=True))
+    beside = [bool({(case, i - 1, shift), (case, i + 1, shift)} & places) for case, i, shift in places]
+    return float(np.mean(beside)) if beside else float("nan")
+
+
+def name_shares(table: pd.DataFrame, method: str) -> tuple[float, float]:
+    """Share of a method's vertebrae under the right name, and share one level off, from `shifts`."""
+    rows = table[table["method"] == method]
     distance = rows["shift"].abs()
     return float(rows["share"][distance.eq(0).fillna(False)].sum()), float(
         rows["share"][distance.eq(1).fillna(False)].sum()

@@ -4,6 +4,7 @@ patient's right on the left. Every array here has RAS+ axes (`data.geometry.to_c
 from __future__ import annotations
 
 import numpy as np
+from matplotlib import patheffects
 
 from spineseg.anatomy.labels import N_VERTEBRAE, VERTEBRAE
 from spineseg.config import ReportConfig
@@ -11,6 +12,7 @@ from spineseg.report.theme import label_colormap, new_axes
 
 PLANES = {"sagittal": 0, "coronal": 1, "axial": 2}
 SIDES = {"sagittal": ("A", "P", "S", "I"), "coronal": ("R", "L", "S", "I"), "axial": ("R", "L", "A", "P")}
+OUTLINED = [patheffects.withStroke(linewidth=1.2, foreground="black")]
 BONE_WINDOW_HU = (-500.0, 1300.0)  # L 400 / W 1800
 
 
@@ -85,7 +87,7 @@ def show_slice(
         write_sides(ax, SIDES[plane], extent)
     if window_hu is not None:
         text = f"L {(low + high) / 2:.0f} / W {high - low:.0f} HU"
-        ax.text(0.5, 0.01, text, transform=ax.transAxes, ha="center", va="bottom", color="white", fontsize=6)
+        ax.text(0.98, 0.01, text, transform=ax.transAxes, ha="right", va="bottom", color="white", fontsize=6)
     return ax
 
 
@@ -144,8 +146,10 @@ def show_cases(cases, *, plane="sagittal"):
     Returns:
         `(cases, 3)` axes.
     """
-    rows = len(cases)
-    grid = new_axes(rows, 3, height_in=3.1 * rows, squeeze=False)
+    # each row as high as its picture needs at a third of the width, within reason
+    width_in = ReportConfig.figure_width_in / 3
+    heights = [min(max(_height_share(case, plane) * width_in, 1.2), 4.2) + 0.25 for case in cases]
+    grid = new_axes(len(cases), 3, height_in=sum(heights), squeeze=False, height_ratios=heights)
     for case, axes in zip(cases, grid, strict=True):
         show_comparison(**case, plane=plane, axes=axes)
     return grid
@@ -200,11 +204,12 @@ def show_steps(steps, *, plane="sagittal", height_in=3.4):
     return axes
 
 
-def _height_share(picture):
-    """Height over width of a sagittal crop on the page."""
-    _, nj, nk = picture["reference"].shape
-    _, sj, sk = picture["spacing"]
-    return nk * sk / (nj * sj)
+def _height_share(picture, plane="sagittal"):
+    """Height over width of a slice on the page."""
+    across, down = (
+        picture["reference"].shape[axis] * picture["spacing"][axis] for axis in range(3) if axis != PLANES[plane]
+    )
+    return down / across
 
 
 def write_sides(ax, sides, extent):
@@ -230,7 +235,8 @@ def _write_names(ax, labels, across, down):
         rows, columns = np.nonzero(labels == value)
         # the front edge is to the left in a sagittal slice: names stand clear of the bone behind the picture's spine
         x, y = (columns.min() - 0.5) * across, (rows.mean() + 0.5) * down
+        room = x > 0.12 * labels.shape[1] * across  # else the name would leave the picture: write it on the bone
         ax.annotate(
-            VERTEBRAE[value - 1], (x, y), xytext=(-3, 0), textcoords="offset points", ha="right", va="center",
-            color="white", fontsize=6, annotation_clip=True,
+            VERTEBRAE[value - 1], (x, y), xytext=(-3 if room else 4, 0), textcoords="offset points",
+            ha="right" if room else "left", va="center", color="white", fontsize=6, path_effects=OUTLINED,
         )  # fmt: skip
