@@ -257,7 +257,7 @@ def test_vertebra_charts_take_scores_and_summaries():
     scores = _scores()
     means = scores.groupby("vertebra")["dice"].agg(mean="mean", low="min", high="max").reset_index()
     score_figures.vertebra_dots(scores, means)
-    score_figures.vertebra_lines({"baseline": means, "cascade": means})
+    score_figures.vertebra_lines(pd.concat([means.assign(method=m) for m in ("baseline", "cascade")]))
     score_figures.naming_against_outline(scores)
     ax = score_figures.dice_against(scores, "best_match_dice", label="best-match Dice")
     assert len(ax.collections[0].get_offsets()) == 50

@@ -49,11 +49,11 @@ def vertebra_dots(scores, summary, ax=None):
     return ax
 
 
-def vertebra_lines(summaries, column="mean", label="mean Dice", ax=None):
+def vertebra_lines(summary, column="mean", label="mean Dice", ax=None):
     """Draw one mean per vertebra for several methods.
 
     Args:
-        summaries: `{method: table}` with columns `vertebra`, `low`, `high` and `column`.
+        summary: Table with columns `method`, `vertebra`, `low`, `high` and `column`.
         column: Which column is the height.
         label: Of the vertical axis.
         ax: Axes to draw on; new ones when None.
@@ -64,7 +64,7 @@ def vertebra_lines(summaries, column="mean", label="mean Dice", ax=None):
     ax = ax or new_axes(height_in=2.8)
     palette = vertebra_palette()
     places = np.arange(len(VERTEBRAE))
-    for method, table in summaries.items():
+    for method, table in summary.groupby("method", sort=False):
         rows = table.set_index("vertebra").reindex(VERTEBRAE)
         colour = METHOD_COLOURS.get(method, INK)
         ax.fill_between(places, rows["low"], rows["high"], color=colour, alpha=0.15, linewidth=0)

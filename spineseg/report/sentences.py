@@ -1,0 +1,209 @@
+"""The numbers and words that the notebooks' sentences quote, from the tables that their figures draw."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from spineseg.anatomy.labels import REGION_OF
+from spineseg.report.quoting import higher_or_lower
+from spineseg.report.score_tables import FACTOR_WORDS, name_shares, share_in_runs
+
+UPPER_NECK, WAIST = ["C1", "C2", "C3", "C4"], ["T11", "T12", "L1"]  # rarest and commonest in real scans
+MID_NECK, LOINS = ["C3", "C4", "C5", "C6"], ["L2", "L3", "L4"]  # smallest and largest
+
+
+def rarity(shares: pd.DataFrame, population: pd.DataFrame) -> dict:
+    """How often scans show neck and waist, in % here and in real scans, and how many vertebrae are cut.
+
+    Args:
+        shares: From `tables.presence`.
+        population: From `anatomy.population`.
+
+    Returns:
+        `neck_share`, `waist_share`, `real_neck`, `real_waist`, `word`, `shown`, `cut`.
+    """
+    here, real = shares.notna().mean(), population["share"]
+    neck, waist = here[UPPER_NECK].mean(), here[WAIST].mean()
+    percent = {
+        "neck_share": neck,
+        "waist_share": waist,
+        "real_neck": real[UPPER_NECK].mean(),
+        "real_waist": real[WAIST].mean(),
+    }
+    counts = {"shown": int(shares.notna().sum().sum()), "cut": int((shares < 0.995).sum().sum())}
+    return {name: 100 * value for name, value in percent.items()} | counts | {"word": higher_or_lower(neck, waist)}
+
+
+def sizes(whole: pd.DataFrame, population: pd.DataFrame) -> dict:
+    """Median volumes in neck and loins, their ratio, and the range of levels against the real medians.
+
+    Args:
+        whole: From `tables.whole`.
+        population: From `anatomy.population`.
+
+    Returns:
+        `whole`, `neck_ml`, `loin_ml`, `times`, `low`, `high`.
+    """
+    median = whole.groupby("vertebra")["ml"].median().reindex(population.index)
+    ratio = median / population["p50_ml"]
+    neck, loins = median[MID_NECK].mean(), median[LOINS].mean()
+    return {
+        "whole": len(whole),
+        "neck_ml": neck,
+        "loin_ml": loins,
+        "times": loins / neck,
+        "low": ratio.min(),
+        "high": ratio.max(),
+    }
+
+
+def density(tissue: pd.DataFrame) -> dict:
+    """Typical HU in and around the vertebrae, from `tables.hu_by_compartment`: `inside_hu`, `low_hu`, `around_hu`."""
+    middle = tissue.groupby("compartment")[["p05_hu", "p50_hu"]].median()
+    around = next(name for name in middle.index if name.startswith("within"))
+    inside = middle.loc["vertebra, inside"]
+    return {"inside_hu": inside["p50_hu"], "low_hu": inside["p05_hu"], "around_hu": middle.loc[around, "p50_hu"]}
+
+
+def grids(headers: pd.DataFrame) -> dict:
+    """How many orientations, what share of scans (%) has cubic voxels, how far apart the thickest slices lie (mm)."""
+    cubes = (headers["slice_mm"] / headers["in_plane_mm"]).between(0.95, 1.05)
+    return {
+        "orientations": int(headers["orientation"].nunique()),
+        "cubes": 100 * cubes.mean(),
+        "thickest": headers["slice_mm"].max(),
+    }
+
+
+def ceilings(ceiling: pd.DataFrame, fine_mm: float, coarse_mm: float) -> dict:
+    """Mean ceiling of neck and loins on the fine and the coarse grid, from `survey.ceiling`.
+
+    Returns:
+        `neck_fine`, `loins_fine`, `neck_coarse`, `loins_coarse` (nan where no scan shows any), `word`.
+    """
+    numbers = {}
+    for name, spacing in (("fine", fine_mm), ("coarse", coarse_mm)):
+        at = ceiling[ceiling["spacing_mm"] == spacing]
+        for place, names in (("neck", MID_NECK), ("loins", LOINS)):
+            numbers[f"{place}_{name}"] = at.loc[at["vertebra"].isin(names), "ceiling"].mean()
+    return numbers | {"word": higher_or_lower(numbers["neck_coarse"], numbers["loins_coarse"])}
+
+
+def savings(margin: pd.DataFrame) -> dict:
+    """What a margin around the spine saves, from `survey.margin_table`: `near`, `bone` in %; `fold`, `saved`: times."""
+    near, bone = margin["near_share"].mean(), margin["bone_share"].mean()
+    return {
+        "near": 100 * near,
+        "bone": 100 * bone,
+        "fold": 1 / near,
+        "saved": margin["raw_mb"].sum() / margin["stored_mb"].sum(),
+    }
+
+
+def last_epoch(history: pd.DataFrame) -> dict:
+    """Last validation Dice of baseline and cascade: by name (`_mean`) and by bone (`_any`), with a `word`."""
+    final = history.dropna(subset="dice_mean").groupby("network", sort=False).last()
+    numbers = {
+        f"{n}_{k}": final.loc[n, c]
+        for n in ("baseline", "fine")
+        for k, c in (("mean", "dice_mean"), ("any", "dice_binary"))
+    }
+    return numbers | {"word": higher_or_lower(numbers["fine_mean"], numbers["baseline_mean"])}
+
+
+def order_of_names(per_vertebra: pd.DataFrame, network: str = "coarse") -> dict:
+    """Which region a network named right most and least often over all epochs; `identified` at the end."""
+    rows = per_vertebra[per_vertebra["network"] == network]
+    by_region = rows.groupby(rows["vertebra"].map(REGION_OF))["identified"].mean().sort_values()
+    last = rows.loc[rows["epoch"] == rows["epoch"].max(), "identified"].mean()
+    return {"earliest": by_region.index[-1], "latest": by_region.index[0], "identified": last}
+
+
+def heaps(present: pd.DataFrame) -> dict:
+    """Spread of the Dice of the vertebrae present: `zeros` (below 0.05), `good` (% above 0.8), `middle` (median)."""
+    dice = present["dice"]
+    return {"zeros": int((dice < 0.05).sum()), "good": 100 * (dice > 0.8).mean(), "middle": dice.median()}
+
+
+def regions(summary: pd.DataFrame, method: str = "cascade") -> dict:
+    """Weakest and strongest region of a method and the widest interval of all, from a summary by method and region."""
+    mean = summary[summary["method"] == method].set_index("region")["mean"].dropna()
+    gap = mean.max() - mean.min()
+    words = {"weakest": mean.idxmin(), "strongest": mean.idxmax(), "weakest_dice": mean.min(), "region_gap": gap}
+    return words | {"widest": (summary["high"] - summary["low"]).max()}
+
+
+def names(shifts: pd.DataFrame, present: pd.DataFrame) -> dict:
+    """Shares (%) under the right name and one level off for both methods, and what perfect names would score.
+
+    Args:
+        shifts: From `score_tables.shifts`.
+        present: Scores of the cascade where the reference has the vertebra.
+
+    Returns:
+        `right`, `off`, `right_before`, `off_before`, `best_match`, `named`.
+    """
+    right, off = name_shares(shifts, "cascade")
+    right_before, off_before = name_shares(shifts, "baseline")
+    shares = {"right": right, "off": off, "right_before": right_before, "off_before": off_before}
+    means = {"best_match": present["best_match_dice"].mean(), "named": present["dice"].mean()}
+    return {name: 100 * share for name, share in shares.items()} | means
+
+
+def extremes(ranked: pd.DataFrame, region_gap: float) -> dict:
+    """Best and worst case from `score_tables.worst_and_best`, and how their gap stands to that between regions."""
+    best, worst = ranked.iloc[0], ranked.iloc[-1]
+    gap = best["mean_dice"] - worst["mean_dice"]
+    case = {"worst_case": str(worst["case"]), "worst": worst["mean_dice"], "worst_binary": worst["binary_dice"]}
+    return case | {"best": best["mean_dice"], "gap": gap, "gap_word": higher_or_lower(gap, region_gap)}
+
+
+def losses(budget: pd.DataFrame, region: str) -> dict:
+    """Where one region lost its Dice.
+
+    Args:
+        budget: From `errors.error_budget`.
+        region: Of its rows.
+
+    Returns:
+        `total`, `worst_step` and `worst_lost`, `naming` (absent, shifted, missed), `grid`, `outline`, and a `word` for
+        how naming stands to grid and outline together.
+    """
+    lost = budget[budget["region"] == region].set_index("step")["lost"]
+    naming, grid, outline = lost[["absent", "shifted", "missed"]].sum(), lost["resolution"], lost["boundary"]
+    worst = {"total": lost.sum(), "worst_step": lost.idxmax(), "worst_lost": lost.max()}
+    return worst | {"naming": naming, "grid": grid, "outline": outline, "word": higher_or_lower(naming, grid + outline)}
+
+
+def suspects(correlates: pd.DataFrame) -> dict:
+    """Rank correlation of the Dice with each factor over all regions, and the `strongest` in words."""
+    ranks = correlates[correlates["region"] == "all"].set_index("factor")["spearman"]
+    strongest = FACTOR_WORDS[ranks.abs().idxmax()] if ranks.notna().any() else "none of them"
+    factors = {"volume": "reference_ml", "visible": "visible_share", "rarity": "training_share"}
+    return {name: ranks[column] for name, column in factors.items()} | {"strongest": strongest}
+
+
+def misnaming(present: pd.DataFrame, confusion: pd.DataFrame) -> dict:
+    """How many vertebrae lost Dice to their name, how much bone was left out, and whether names slip in rows.
+
+    Args:
+        present: Scores where the reference has the vertebra.
+        confusion: From `errors.confusion_of_names`.
+
+    Returns:
+        `rows`, `shifted_rows`, `left_out` (% of bone voxels), `in_runs` (% of the wrongly named).
+    """
+    shifted = present["best_match_dice"] - present["dice"] > 0.1
+    voxels = confusion.iloc[1:]
+    left_out = voxels["background"].sum() / voxels.to_numpy().sum()
+    counts = {"rows": len(present), "shifted_rows": int(shifted.sum())}
+    return counts | {"left_out": 100 * left_out, "in_runs": 100 * share_in_runs(present)}
+
+
+def gains(remedies: pd.DataFrame) -> dict:
+    """Mean change of the first and of the second of two remedies from `score_tables.changes`, and a word for them."""
+    first, second = (
+        float(np.average(rows["change"], weights=rows["n"])) for _, rows in remedies.groupby("remedy", sort=False)
+    )
+    return {"cascade_gain": first, "name_gain": second, "larger": higher_or_lower(first, second)}
