@@ -17,11 +17,18 @@ def test_rarity_counts_scans_and_cut_vertebrae():
     assert (numbers["shown"], numbers["cut"], numbers["word"]) == (3, 1, "lower than")
 
 
-def test_sizes_compare_loins_with_neck_and_with_the_population():
+def test_sizes_compare_the_smallest_levels_with_the_largest_and_with_the_population():
     real = population()["p50_ml"]
     numbers = sentences.sizes(pd.DataFrame({"vertebra": real.index, "ml": 2 * real.to_numpy()}), population())
     assert numbers["low"] == numbers["high"] == 2
-    assert numbers["times"] == pytest.approx(real[["L2", "L3", "L4"]].mean() / real[["C3", "C4", "C5", "C6"]].mean())
+    assert (numbers["small"], numbers["large"]) == ("C1, C3 and C4", "L3, L4 and L5")
+    assert numbers["times"] == pytest.approx(numbers["real_times"])
+
+
+def test_sizes_do_without_levels_that_no_scan_shows_whole():
+    numbers = sentences.sizes(pd.DataFrame({"vertebra": ["T12", "L1"], "ml": [40.0, 50.0]}), population())
+    assert numbers["small_ml"] == 45
+    assert numbers["small"] == "T12 and L1"
 
 
 def test_grids_call_voxels_cubes_within_five_percent():
@@ -29,11 +36,15 @@ def test_grids_call_voxels_cubes_within_five_percent():
     assert sentences.grids(headers) == {"orientations": 2, "cubes": 50, "thickest": 3}
 
 
-def test_ceilings_are_nan_where_no_scan_shows_a_neck():
-    table = pd.DataFrame({"spacing_mm": [3.0, 9.0], "vertebra": ["L3", "L3"], "ceiling": [0.9, 0.7]})
-    numbers = sentences.ceilings(table, 3.0, 9.0)
-    assert (numbers["loins_fine"], numbers["loins_coarse"]) == (0.9, 0.7)
-    assert np.isnan(numbers["neck_fine"])
+def test_ceilings_follow_the_coarse_grid():
+    rows = [
+        (v, mm, c - 0.02 * mm)
+        for v, c in zip(["C3", "C4", "C5", "L1", "L2", "L3"], range(1, 7), strict=True)
+        for mm in (3.0, 9.0)
+    ]
+    numbers = sentences.ceilings(pd.DataFrame(rows, columns=["vertebra", "spacing_mm", "ceiling"]), 3.0, 9.0)
+    assert (numbers["dear"], numbers["cheap"]) == ("C3, C4 and C5", "L1, L2 and L3")
+    assert (numbers["dear_fine"], numbers["cheap_coarse"]) == (pytest.approx(1.94), pytest.approx(4.82))
 
 
 def test_losses_name_the_largest_step_and_weigh_names_against_the_rest():

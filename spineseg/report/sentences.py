@@ -5,12 +5,18 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from spineseg.anatomy.labels import REGION_OF
+from spineseg.anatomy.labels import IDS, REGION_OF
 from spineseg.report.quoting import higher_or_lower
 from spineseg.report.score_tables import FACTOR_WORDS, name_shares, share_in_runs
 
 UPPER_NECK, WAIST = ["C1", "C2", "C3", "C4"], ["T11", "T12", "L1"]  # rarest and commonest in real scans
-MID_NECK, LOINS = ["C3", "C4", "C5", "C6"], ["L2", "L3", "L4"]  # smallest and largest
+EXTREMES = 3  # levels that are called the smallest, or the largest
+
+
+def in_words(levels) -> str:
+    """Names of vertebrae from the head down, as a sentence lists them: `C3, C4 and C6`."""
+    *first, last = sorted(levels, key=IDS.get)
+    return f"{', '.join(first)} and {last}" if first else last
 
 
 def rarity(shares: pd.DataFrame, population: pd.DataFrame) -> dict:
@@ -36,26 +42,23 @@ def rarity(shares: pd.DataFrame, population: pd.DataFrame) -> dict:
 
 
 def sizes(whole: pd.DataFrame, population: pd.DataFrame) -> dict:
-    """Median volumes in neck and loins, their ratio, and the range of levels against the real medians.
+    """Median volumes of the smallest and the largest levels seen whole, and how all levels stand to the real medians.
 
     Args:
         whole: From `tables.whole`.
         population: From `anatomy.population`.
 
     Returns:
-        `whole`, `neck_ml`, `loin_ml`, `times`, `low`, `high`.
+        `whole` (vertebrae), `small`, `large` (names), `small_ml`, `large_ml`, `times`, `real_times` (the same levels in
+        the population), `low`, `high` (range of the levels' medians against the real ones).
     """
-    median = whole.groupby("vertebra")["ml"].median().reindex(population.index)
-    ratio = median / population["p50_ml"]
-    neck, loins = median[MID_NECK].mean(), median[LOINS].mean()
-    return {
-        "whole": len(whole),
-        "neck_ml": neck,
-        "loin_ml": loins,
-        "times": loins / neck,
-        "low": ratio.min(),
-        "high": ratio.max(),
-    }
+    median, real = whole.groupby("vertebra")["ml"].median(), population["p50_ml"]
+    small, large = median.nsmallest(EXTREMES), median.nlargest(EXTREMES)
+    ratio = median / real[median.index]
+    volumes = {"small_ml": small.mean(), "large_ml": large.mean(), "times": large.mean() / small.mean()}
+    volumes["real_times"] = real[large.index].mean() / real[small.index].mean()
+    levels = {"small": in_words(small.index), "large": in_words(large.index)}
+    return {"whole": len(whole), "low": ratio.min(), "high": ratio.max()} | volumes | levels
 
 
 def density(tissue: pd.DataFrame) -> dict:
@@ -77,17 +80,24 @@ def grids(headers: pd.DataFrame) -> dict:
 
 
 def ceilings(ceiling: pd.DataFrame, fine_mm: float, coarse_mm: float) -> dict:
-    """Mean ceiling of neck and loins on the fine and the coarse grid, from `survey.ceiling`.
+    """Mean ceiling, on the fine and the coarse grid, of the levels that the coarse grid costs most and least.
+
+    Args:
+        ceiling: From `survey.ceiling`.
+        fine_mm: Voxel size of the fine grid.
+        coarse_mm: Voxel size of the coarse grid.
 
     Returns:
-        `neck_fine`, `loins_fine`, `neck_coarse`, `loins_coarse` (nan where no scan shows any), `word`.
+        `dear`, `cheap` (names), `dear_fine`, `dear_coarse`, `cheap_fine`, `cheap_coarse`.
     """
-    numbers = {}
-    for name, spacing in (("fine", fine_mm), ("coarse", coarse_mm)):
-        at = ceiling[ceiling["spacing_mm"] == spacing]
-        for place, names in (("neck", MID_NECK), ("loins", LOINS)):
-            numbers[f"{place}_{name}"] = at.loc[at["vertebra"].isin(names), "ceiling"].mean()
-    return numbers | {"word": higher_or_lower(numbers["neck_coarse"], numbers["loins_coarse"])}
+    mean = ceiling.groupby(["vertebra", "spacing_mm"])["ceiling"].mean().unstack()
+    groups = {"dear": mean[coarse_mm].nsmallest(EXTREMES).index, "cheap": mean[coarse_mm].nlargest(EXTREMES).index}
+    numbers = {
+        f"{name}_{grid}": mean.loc[levels, spacing].mean()
+        for name, levels in groups.items()
+        for grid, spacing in (("fine", fine_mm), ("coarse", coarse_mm))
+    }
+    return numbers | {name: in_words(levels) for name, levels in groups.items()}
 
 
 def savings(margin: pd.DataFrame) -> dict:
