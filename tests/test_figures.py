@@ -231,6 +231,14 @@ def test_shift_chart_shows_vertebrae_that_were_not_found_apart():
     assert ax.get_xticklabels()[-1].get_text() == "not\nfound"
 
 
+def test_remedies_set_the_cascade_beside_the_bound_of_right_names():
+    scores = _scores()
+    table = score_tables.remedies(scores, scores, config=EvaluationConfig(bootstrap_draws=20))
+    change = table.groupby("remedy", sort=False)["change"].mean()
+    assert list(change.index) == ["cascade for one V-Net", "right names (bound)"]
+    assert change.iloc[0] == 0 < change.iloc[1]
+
+
 def test_shifts_count_the_vertebrae_that_nothing_overlaps():
     scores = _scores().assign(method="cascade", shift=[0.0] * 47 + [np.nan] * 3)
     table = score_tables.shifts(scores)

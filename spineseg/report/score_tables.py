@@ -100,6 +100,22 @@ def changes(before: pd.DataFrame, after: pd.DataFrame, *, remedy: str, config, c
     return pd.DataFrame(rows, columns=["remedy", "region", "change", "low", "high", "n"])
 
 
+def remedies(baseline: pd.DataFrame, cascade: pd.DataFrame, *, config) -> pd.DataFrame:
+    """What the cascade changed, and the bound of what right names could still add to it, over the same vertebrae.
+
+    Args:
+        baseline: Scores of the single V-Net.
+        cascade: Scores of the cascade.
+        config: As for `changes`.
+
+    Returns:
+        The rows of `changes` of both, one after the other.
+    """
+    before, after = present(baseline), present(cascade)
+    names = changes(after, after, remedy="right names (bound)", config=config, after_column="best_match_dice")
+    return pd.concat([changes(before, after, remedy="cascade for one V-Net", config=config), names], ignore_index=True)
+
+
 def richest_case(scores: pd.DataFrame) -> str:
     """The scored case whose reference holds the most vertebrae; of several, the one with most voxels."""
     there = present(scores).groupby("case").agg(count=("vertebra", "nunique"), voxels=("reference_voxels", "sum"))
