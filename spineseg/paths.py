@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def project_root() -> Path:
-    """Folder that holds `runs/` and `data/`: `$SPINESEG_HOME`, else the checkout above the working folder, else here."""
+    """Folder of `runs/` and `data/`: `$SPINESEG_HOME`, else the checkout above the working folder, else here."""
     if home := os.environ.get("SPINESEG_HOME"):
         return Path(home).resolve()
     here = Path.cwd().resolve()
@@ -30,7 +30,7 @@ def store_folder() -> Path:
 
 
 def real_ct_folder() -> Path:
-    """Folder of real CT pairs kept outside the project (`$SPINESEG_REALCT`, else `../shared/data/realct`); may be absent."""
+    """Folder of real CT pairs outside the project, `$SPINESEG_REALCT` or `../shared/data/realct`; may be absent."""
     default = project_root().parent / "shared" / "data" / "realct"
     return Path(os.environ.get("SPINESEG_REALCT", default))
 

@@ -13,7 +13,7 @@ def naive_dice(logits, labels):
     return (1 - 2 * (p * g).sum(axes) / ((p**2).sum(axes) + (g**2).sum(axes))).mean()
 
 
-def naive_dice_ce(logits, labels, binary):
+def naive_dice_ce(logits, labels, binary, naming=0.0):
     p = logits.softmax(1)
     g = F.one_hot(labels, logits.shape[1]).movedim(-1, 1).to(p.dtype)
     axes = (0, 2, 3, 4)
@@ -21,6 +21,8 @@ def naive_dice_ce(logits, labels, binary):
     present = g.sum(axes) > 0
     present[0] = False
     loss = F.cross_entropy(logits, labels) + 1 - dice[present].mean()
+    foreground = labels > 0
+    loss = loss + naming * F.cross_entropy(logits[:, 1:].movedim(1, -1)[foreground], labels[foreground] - 1)
     if binary:
         q, b = 1 - p[:, 0], 1 - g[:, 0]
         loss = loss + 0.5 * (1 - 2 * (q * b).sum() / (q.sum() + b.sum()))
@@ -36,13 +38,16 @@ def batch():
 
 
 @pytest.mark.parametrize("chunk", [7, 1 << 17])
-@pytest.mark.parametrize("kind", ["dice", "dice_ce", "dice_ce_binary"])
-def test_value_and_gradient_equal_the_naive_one_hot_formula(batch, kind, chunk, monkeypatch):
+@pytest.mark.parametrize(
+    ("kind", "naming"), [("dice", 0), ("dice_ce", 0), ("dice_ce_binary", 0), ("dice_ce_binary", 0.7)]
+)
+def test_value_and_gradient_equal_the_naive_one_hot_formula(batch, kind, naming, chunk, monkeypatch):
     monkeypatch.setattr(losses, "CHUNK", chunk)
     logits, labels = batch
     ours, theirs = logits.float().requires_grad_(), logits.clone().requires_grad_()
-    a = losses.loss_by_name(kind)(ours, labels)
-    b = naive_dice(theirs, labels) if kind == "dice" else naive_dice_ce(theirs, labels, kind.endswith("binary"))
+    a = losses.loss_by_name(kind, naming=naming)(ours, labels)
+    binary = kind.endswith("binary")
+    b = naive_dice(theirs, labels) if kind == "dice" else naive_dice_ce(theirs, labels, binary, naming)
     assert a.item() == pytest.approx(b.item(), abs=1e-6)
     a.backward()
     b.backward()

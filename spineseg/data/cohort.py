@@ -129,7 +129,7 @@ def make_phantoms(config: Config, *, generate: Callable | None = None, progress:
 
     Args:
         config: `cohort` says how many, where, from which seed.
-        generate: Takes the seed, `spacing_mm` and `needs`, returns ct_hu, labels, affine and truth; None is the project's own.
+        generate: Takes the seed, `spacing_mm` and `needs`, returns a phantom; None is the project's own.
         progress: Show a bar.
 
     Returns:

@@ -64,11 +64,11 @@ class Intensity:
             seed=int(rng.integers(2**31)),
         )
 
-    def __call__(self, image: Tensor) -> Tensor:
-        """Apply to `(C, I, J, K)` in window units; air (0) stays air."""
+    def __call__(self, image: Tensor, *, blur: bool = True) -> Tensor:
+        """Apply to `(C, I, J, K)` in window units; air (0) stays air. A coarse scan is smooth as it is: no `blur`."""
         out = image.clamp(0, 1) ** self.gamma * self.gain
         out = torch.where(image > 0, out + self.offset, out)
-        if self.blurred:
+        if self.blurred and blur:
             out = F.avg_pool3d(out, 3, stride=1, padding=1, count_include_pad=False)
         if self.noise:
             generator = torch.Generator(device=out.device).manual_seed(self.seed)

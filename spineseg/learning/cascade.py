@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from spineseg.anatomy.labels import N_CLASSES, N_VERTEBRAE
 from spineseg.config import Config
+from spineseg.learning.ordering import ordered
 from spineseg.learning.sampling import padded, padding, sample
 from spineseg.learning.vnet import VNet
 
@@ -52,6 +53,21 @@ def coarse_logits(network: nn.Module, image: Tensor, multiple) -> Tensor:
     """
     logits = network(pad_to(image[None], multiple))[0]
     return logits[:, : image.shape[1], : image.shape[2], : image.shape[3]].float()
+
+
+def named_logits(network: nn.Module, image: Tensor, config: Config) -> Tensor:
+    """Coarse logits of a whole scan with names that follow the order of the spine, as the fine stage takes them.
+
+    Args:
+        network: The coarse V-Net.
+        image: `(1, I, J, K)` coarse scan in window units.
+        config: Padding multiple and voxel size.
+
+    Returns:
+        float32 `(26, I, J, K)`.
+    """
+    logits = coarse_logits(network, image, config.coarse.patch)
+    return ordered(logits, config.preparation.coarse_spacing_mm)
 
 
 def level_channels(logits: Tensor) -> Tensor:

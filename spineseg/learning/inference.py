@@ -18,7 +18,7 @@ from spineseg.data import nifti
 from spineseg.data.geometry import back_to_original, resample_labels, spacing_of
 from spineseg.data.store import PreparedCase, prepare_arrays
 from spineseg.evaluation.metrics import boxes, centroids_mm, keep_largest
-from spineseg.learning.cascade import coarse_logits, fine_logits, upsampled
+from spineseg.learning.cascade import fine_logits, named_logits, upsampled
 from spineseg.learning.runs import append_rows
 from spineseg.learning.training import METHODS, load_network
 from spineseg.learning.windows import label_by_windows, wanted
@@ -76,7 +76,7 @@ class Predictor:
         if self.method == "cascade":
             with self._autocast("coarse"):
                 small = torch.from_numpy(scan.coarse_image).to(self.device)[None]
-                coarse = coarse_logits(self.networks["coarse"], small, self.config.coarse.patch)
+                coarse = named_logits(self.networks["coarse"], small, self.config)
             region = self._region(coarse, scan)
         shape = tuple(image.shape)
         window = self._window(name, shape)

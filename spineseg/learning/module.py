@@ -15,7 +15,7 @@ from tqdm import tqdm
 from spineseg.anatomy.labels import REGIONS
 from spineseg.config import Config
 from spineseg.learning import checkpoints
-from spineseg.learning.cascade import build, coarse_logits, fine_logits, upsampled
+from spineseg.learning.cascade import build, fine_logits, named_logits, upsampled
 from spineseg.learning.losses import loss_by_name
 from spineseg.learning.precision import faster_precision
 from spineseg.learning.runs import append_rows
@@ -53,7 +53,7 @@ class NetworkTraining(L.LightningModule):
         self.network = build(config, name)
         self.average = MovingAverage(self.network, config.training.ema_decay)
         self.adam = torch.optim.AdamW(self.network.parameters(), lr=0.0, weight_decay=config.training.weight_decay)
-        self.loss = loss_by_name(self.stage.loss)
+        self.loss = loss_by_name(self.stage.loss, naming=self.stage.naming_weight)
         self.items, self.validation = items, validation
         self.coarse = [coarse.eval()] if coarse is not None else []  # a list, so that it is not a part of this module
         self.done_epochs, self.done_steps, self.skipped, self.best, self.seconds = 0, 0, 0, -1.0, 0.0
@@ -96,7 +96,7 @@ class NetworkTraining(L.LightningModule):
                 return network(batch["image"]).float()
             shape = batch["image"].shape[2:]
             with torch.no_grad():
-                coarse = [coarse_logits(self.coarse[0], c, self.config.coarse.patch) for c in batch["coarse"]]
+                coarse = [named_logits(self.coarse[0], c, self.config) for c in batch["coarse"]]
                 coarse = torch.stack([upsampled(c, m, shape) for c, m in zip(coarse, batch["to_coarse"], strict=True)])
             return fine_logits(network, batch["image"], coarse)
 

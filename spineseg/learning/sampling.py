@@ -139,7 +139,7 @@ class WholeScans(Dataset):
         target = padded(shape, self.stage.patch)
         image = sample(case.coarse_image, grid, shape.tolist())
         labels = sample(case.coarse_labels, grid, shape.tolist(), mode="nearest")[0].long()
-        image = Intensity.draw(rng, self.training)(image)
+        image = Intensity.draw(rng, self.training)(image, blur=False)
         pad = padding(shape.tolist(), target)
         return {"case": case.case, "image": F.pad(image, pad), "labels": F.pad(labels, pad)}
 
@@ -193,7 +193,7 @@ class Patches(Dataset):
         coarse = torch.from_numpy(case.coarse_image)[None]
         if self.augmented:
             intensity = Intensity.draw(rng, self.training)
-            image, coarse = intensity(image), intensity(coarse)
+            image, coarse = intensity(image), intensity(coarse, blur=False)
         to_coarse = np.linalg.inv(case.coarse_affine) @ case.affine @ grid
         return {"case": case.case, "image": image, "labels": labels, "coarse": coarse, "to_coarse": to_coarse}
 

@@ -12,6 +12,10 @@ from torch import Tensor, nn
 
 from spineseg.config import NetworkConfig
 
+# from 32 channels on, torch 2.13's bf16 conv3d on a CPU gives infinite or huge weight gradients when the grid is 2
+# voxels wide (2x2x2, 2x4x2); 4x4x2 and larger agree with fp32, so stages with a side below this are computed in fp32
+SMALLEST_BF16_SIDE = 4
+
 
 def _norm(kind: str, channels: int) -> nn.Module:
     if kind == "instance":
@@ -51,6 +55,12 @@ class Stage(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """`(N, in_channels, I, J, K)` to `(N, channels, I, J, K)`."""
+        if x.device.type == "cpu" and min(x.shape[2:]) < SMALLEST_BF16_SIDE:
+            with torch.autocast("cpu", enabled=False):
+                return self._forward(x.float())
+        return self._forward(x)
+
+    def _forward(self, x: Tensor) -> Tensor:
         y = x
         last = len(self.convolutions) - 1
         for i, (conv, norm, act) in enumerate(zip(self.convolutions, self.norms, self.activations, strict=True)):
@@ -133,18 +143,11 @@ class VNet(nn.Module):
         skips = [self.encoder[0](x)]
         for down, stage in zip(self.down[:-1], self.encoder[1:-1], strict=True):
             skips.append(stage(down(skips[-1])))
-        y = self._deepest(skips[-1])
+        y = self.encoder[-1](self.down[-1](skips[-1]))
         for up, stage, skip in zip(self.up, self.decoder, reversed(skips), strict=True):
             y = up(y)
             y = stage(torch.cat((y, skip.to(y.dtype)), dim=1))
         return self.head(y)
-
-    def _deepest(self, x: Tensor) -> Tensor:
-        if x.device.type != "cpu":
-            return self.encoder[-1](self.down[-1](x))
-        # torch's bf16 conv3d on a CPU gave infinite weight gradients when the deepest level was a few voxels wide
-        with torch.autocast("cpu", enabled=False):
-            return self.encoder[-1](self.down[-1](x.float()))
 
 
 def count_parameters(network: nn.Module) -> int:
