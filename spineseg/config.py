@@ -130,7 +130,7 @@ class Config:
     preparation: PreparationConfig = PreparationConfig()
     baseline: StageConfig = field(default_factory=_baseline)
     coarse: StageConfig = StageConfig(batch=1)  # whole scans differ in size, so one at a time
-    fine: StageConfig = StageConfig()
+    fine: StageConfig = StageConfig(naming_weight=0.2)  # names are mostly settled by then
     training: TrainingConfig = TrainingConfig()
     inference: InferenceConfig = InferenceConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
@@ -286,10 +286,11 @@ PROFILES: dict[str, dict[str, Any]] = {
         "baseline.network.channels": (8, 16, 32, 64), "baseline.network.convolutions": (1, 2, 3, 3),
         "baseline.patch": (64, 64, 64), "baseline.batch": 1, "baseline.steps_per_epoch": 3,
         "coarse.network.channels": (8, 16, 32, 64, 128), "coarse.network.convolutions": (1, 2, 2, 2, 2),
-        "coarse.network.norm": "group", "coarse.patch": (16, 16, 16), "coarse.steps_per_epoch": 60,
-        "coarse.learning_rate": 5e-3, "fine.network.norm": "group",
-        "fine.network.channels": (16, 32, 64, 128), "fine.network.convolutions": (1, 1, 2, 2),
-        "fine.batch": 1, "inference.patch": (64, 64, 64),
+        "coarse.network.norm": "group", "coarse.patch": (16, 16, 16), "coarse.steps_per_epoch": 54,
+        "coarse.learning_rate": 5e-3, "fine.network.norm": "group", "fine.learning_rate": 5e-3,
+        "fine.network.channels": (8, 16, 32, 64), "fine.network.convolutions": (1, 2, 2, 2),
+        "fine.patch": (48, 48, 48), "fine.batch": 1, "fine.steps_per_epoch": 35, "fine.foreground_share": 0.95,
+        "inference.patch": (64, 64, 64),
     },
     # one RTX 3060 12 GB or better, the Kaggle set
     "full": {

@@ -43,7 +43,7 @@ def pose(rng: np.random.Generator, training: TrainingConfig | None, centre, shap
 
 @dataclass(frozen=True)
 class Intensity:
-    """One draw of brightness, contrast, blur and noise; the same draw can be put on a patch and on its whole scan."""
+    """One draw of brightness, contrast, blur and noise."""
 
     gain: float
     offset: float

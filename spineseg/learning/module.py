@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections import OrderedDict
 from pathlib import Path
 
 import lightning as L
@@ -23,6 +24,7 @@ from spineseg.learning.sampling import collate
 from spineseg.learning.schedule import MovingAverage, learning_rate
 from spineseg.learning.validation import Tally
 
+KEPT_SCANS = 128  # coarse logits in memory, at most 22 MB each for a scan of 360 mm at 6 mm
 VALIDATION_COLUMNS = (
     "validation_loss",
     *(f"dice_{region}" for region in REGIONS),
@@ -55,6 +57,7 @@ class NetworkTraining(L.LightningModule):
         self.adam = torch.optim.AdamW(self.network.parameters(), lr=0.0, weight_decay=config.training.weight_decay)
         self.loss = loss_by_name(self.stage.loss, naming=self.stage.naming_weight)
         self.items, self.validation = items, validation
+        self.named: OrderedDict[str, Tensor] = OrderedDict()
         self.coarse = [coarse.eval()] if coarse is not None else []  # a list, so that it is not a part of this module
         self.done_epochs, self.done_steps, self.skipped, self.best, self.seconds = 0, 0, 0, -1.0, 0.0
         self.precision = config.training.precision
@@ -96,9 +99,17 @@ class NetworkTraining(L.LightningModule):
                 return network(batch["image"]).float()
             shape = batch["image"].shape[2:]
             with torch.no_grad():
-                coarse = [named_logits(self.coarse[0], c, self.config) for c in batch["coarse"]]
+                coarse = [self._named(case, c) for case, c in zip(batch["case"], batch["coarse"], strict=True)]
                 coarse = torch.stack([upsampled(c, m, shape) for c, m in zip(coarse, batch["to_coarse"], strict=True)])
             return fine_logits(network, batch["image"], coarse)
+
+    def _named(self, case: str, image: Tensor) -> Tensor:
+        """Coarse logits of a case; the latest cases are kept, since the coarse network no longer changes."""
+        if case not in self.named:
+            self.named[case] = named_logits(self.coarse[0], image, self.config)
+            while len(self.named) > KEPT_SCANS:
+                self.named.popitem(last=False)
+        return self.named[case]
 
     def on_fit_start(self) -> None:
         """Settle the precision, once for the whole run, and open the progress bar over all steps that are left."""

@@ -192,8 +192,7 @@ class Patches(Dataset):
         image, labels = case.cut(grid, patch.tolist())
         coarse = torch.from_numpy(case.coarse_image)[None]
         if self.augmented:
-            intensity = Intensity.draw(rng, self.training)
-            image, coarse = intensity(image), intensity(coarse, blur=False)
+            image = Intensity.draw(rng, self.training)(image)
         to_coarse = np.linalg.inv(case.coarse_affine) @ case.affine @ grid
         return {"case": case.case, "image": image, "labels": labels, "coarse": coarse, "to_coarse": to_coarse}
 
