@@ -72,13 +72,15 @@ def predict(cts: Positional[tuple[Path, ...]], out: Path, run: str = "demo", met
     from spineseg.learning.inference import Predictor, vertebra_table
     from spineseg.learning.runs import load_config
 
+    stems = [ct.name.removesuffix(".gz").removesuffix(".nii") for ct in cts]
+    if twice := sorted({s for s in stems if stems.count(s) > 1}):
+        raise ValueError(f"two scans would be written as {twice[0]}_seg.nii.gz; predict them into different folders")
     failed, predictor = 0, None
-    for ct in cts:
+    for ct, stem in zip(cts, stems, strict=True):
         try:
             volume = nifti.read_ct(ct)  # a bad file is named before any network is loaded
             predictor = predictor or Predictor(load_config(run), method)
             prediction = predictor(volume)
-            stem = ct.name.removesuffix(".gz").removesuffix(".nii")
             table = vertebra_table(prediction)
             nifti.write(out / f"{stem}_seg.nii.gz", prediction.labels, prediction.affine)
             write_text(out / f"{stem}_vertebrae.csv", table.to_csv(index=False))
@@ -141,7 +143,7 @@ def main(arguments: list[str] | None = None) -> int:
         if name not in CONFIGURED:
             return tyro.cli(COMMANDS[name], args=rest, prog=f"spineseg {name}")
         return COMMANDS[name](*_configured(name, rest))
-    except (CaseError, ValueError, FileNotFoundError, RuntimeError) as error:
+    except (CaseError, ValueError, OSError, RuntimeError, FloatingPointError) as error:
         print(f"spineseg {name}: {error}", file=sys.stderr)
         return CASE_ERROR if isinstance(error, CaseError) else USER_ERROR
 

@@ -7,7 +7,10 @@ import difflib
 import hashlib
 import json
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
+
+from spineseg.profiles import PROFILES
 
 
 @dataclass(frozen=True)
@@ -44,7 +47,7 @@ class NetworkConfig:
     channels: tuple[int, ...] = (16, 32, 64, 128, 256)  # per level, top to bottom
     convolutions: tuple[int, ...] = (1, 2, 3, 3, 3)  # per level on the way down; the way up mirrors them
     kernel: int = 3  # voxels; 5 in the paper
-    norm: str = "instance"  # none (the paper), instance or group
+    norm: str = "group"  # none (the paper), group, or instance (not on a grid that shrinks to one voxel)
     residual: bool = True  # stage input added to stage output
 
 
@@ -239,9 +242,16 @@ def _check(config: Config) -> None:
         if not ok:
             raise ValueError(f"parameter {name!r} must be {expected}, got {found!r}")
 
-    need(config.training.epochs >= 1, "training.epochs", "1 or more", config.training.epochs)
-    precisions = ("auto", "fp32", "bf16")
-    need(config.training.precision in precisions, "training.precision", "auto, fp32 or bf16", config.training.precision)
+    t = config.training
+    need(t.epochs >= 1, "training.epochs", "1 or more", t.epochs)
+    need(t.validate_every >= 1, "training.validate_every", "1 or more", t.validate_every)
+    need(0 <= t.ema_decay < 1, "training.ema_decay", "in [0, 1)", t.ema_decay)
+    plain = bool(config.run) and Path(config.run).name == config.run and not config.run.startswith(".")
+    need(plain, "run", "a plain folder name", config.run)
+    deepest = max(len(config.baseline.network.channels), len(config.fine.network.channels)) - 1
+    fits = all(p > 0 and p % 2**deepest == 0 for p in config.inference.patch)
+    need(fits, "inference.patch", f"multiples of {2**deepest} voxels", config.inference.patch)
+    need(t.precision in ("auto", "fp32", "bf16"), "training.precision", "auto, fp32 or bf16", t.precision)
     layouts = ("phantom", "kaggle", "pairs")
     need(config.cohort.layout in layouts, "cohort.layout", "phantom, kaggle or pairs", config.cohort.layout)
     for name in ("cohort.spacing_mm", "preparation.spacing_mm", "preparation.coarse_spacing_mm"):
@@ -260,44 +270,12 @@ def _check(config: Config) -> None:
         need(s.network.kernel in (3, 5), f"{stage}.network.kernel", "3 or 5", s.network.kernel)
         need(s.network.norm in norms, f"{stage}.network.norm", f"one of {', '.join(norms)}", s.network.norm)
         need(s.loss in losses, f"{stage}.loss", f"one of {', '.join(losses)}", s.loss)
-        need(all(p % multiple == 0 for p in s.patch), f"{stage}.patch", f"multiples of {multiple} voxels", s.patch)
+        need(
+            all(p > 0 and p % multiple == 0 for p in s.patch),
+            f"{stage}.patch",
+            f"multiples of {multiple} voxels",
+            s.patch,
+        )
         same = len(s.network.convolutions) == len(s.network.channels)
         need(same, f"{stage}.network.convolutions", "as many as channels", s.network.convolutions)
         need(s.batch >= 1 and s.steps_per_epoch >= 1, f"{stage}.batch", "1 or more", (s.batch, s.steps_per_epoch))
-
-
-PROFILES: dict[str, dict[str, Any]] = {
-    # CI, nbval and the notebooks' default: a handful of coarse phantoms, two epochs
-    "smoke": {
-        "cohort.train": 4, "cohort.validation": 2, "cohort.test": 3, "cohort.spacing_mm": 6.0,
-        "preparation.spacing_mm": 6.0,
-        "baseline.network.channels": (4, 8, 16), "baseline.network.convolutions": (1, 2, 2),
-        "baseline.patch": (32, 32, 32), "baseline.steps_per_epoch": 2,
-        "coarse.network.channels": (8, 16, 32), "coarse.network.convolutions": (1, 2, 2),
-        "coarse.patch": (16, 16, 16), "coarse.steps_per_epoch": 4,
-        "fine.network.channels": (8, 16, 32), "fine.network.convolutions": (1, 1, 1),
-        "fine.patch": (32, 32, 32), "fine.steps_per_epoch": 2,
-        "inference.patch": (32, 32, 32), "training.epochs": 2, "training.validate_every": 1,
-        "evaluation.bootstrap_draws": 200,
-    },
-    # the README's first command: minutes on two cores
-    "demo": {
-        "cohort.neck_share": 0.5,  # a third of real scans show a neck: too few to measure one on 20 test cases
-        "baseline.network.channels": (8, 16, 32, 64), "baseline.network.convolutions": (1, 2, 3, 3),
-        "baseline.patch": (64, 64, 64), "baseline.batch": 1, "baseline.steps_per_epoch": 3,
-        "coarse.network.channels": (8, 16, 32, 64, 128), "coarse.network.convolutions": (1, 2, 2, 2, 2),
-        "coarse.network.norm": "group", "coarse.patch": (16, 16, 16), "coarse.steps_per_epoch": 54,
-        "coarse.learning_rate": 5e-3, "fine.network.norm": "group", "fine.learning_rate": 5e-3,
-        "fine.network.channels": (8, 16, 32, 64), "fine.network.convolutions": (1, 2, 2, 2),
-        "fine.patch": (48, 48, 48), "fine.batch": 1, "fine.steps_per_epoch": 35, "fine.foreground_share": 0.95,
-        "inference.patch": (64, 64, 64),
-    },
-    # one RTX 3060 12 GB or better, the Kaggle set
-    "full": {
-        "cohort.layout": "kaggle", "cohort.folder": "spine_segmentation_nnunet_v2", "cohort.spacing_mm": 1.5,
-        "preparation.spacing_mm": 1.5, "preparation.coarse_spacing_mm": 6.0,
-        "baseline.steps_per_epoch": 250,
-        "coarse.patch": (16, 16, 16), "coarse.steps_per_epoch": 250,
-        "fine.patch": (96, 96, 96), "fine.steps_per_epoch": 250, "training.ema_decay": 0.999,
-    },
-}  # fmt: skip

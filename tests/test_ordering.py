@@ -62,6 +62,14 @@ def test_evidence_runs_from_the_head_down():
     assert evidence.argmax(1).tolist() == [0, 1, 2] and (mass > 0.9).all()
 
 
+def test_empty_slices_above_and_below_change_nothing():
+    rng = np.random.default_rng(0)
+    evidence, mass = rng.normal(0, 1, (8, 25)), np.full(8, 6.0)
+    air = np.zeros((9, 25))
+    longer = chain(np.concatenate((air, evidence, air)), np.concatenate((np.zeros(9), mass, np.zeros(9))), 12.0)
+    assert np.allclose(longer[9:17], chain(evidence, mass, 12.0), atol=1e-9)
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_the_chain_equals_the_sum_over_all_paths(seed):
     """Three slices, every path of 25 ** 3 weighed by hand."""

@@ -42,14 +42,15 @@ def score_case(
         config: Tolerances and radii.
         visible_share: Share of each vertebra that lies in the scan, by name, where it is known.
         ignore: Names of vertebrae to leave out: their reference voxels count for nothing, whatever is predicted there,
-            and their predicted voxels become background.
+            and their predicted voxels become background, except on a vertebra that counts: bone under a wrong name.
         ignore_border: Also leave out a vertebra that touches the scan's edge in the reference, or that is not in the
             reference and touches it in the prediction. For references such as VerSe's, which leave a vertebra that is
             partly visible unlabelled.
 
     Returns:
         One row for each of the 25 vertebrae that is not left out: `case`, `vertebra`, `region`, `reference_voxels`,
-        `prediction_voxels`, `found_voxels` (reference voxels that were called any vertebra), `reference_ml`,
+        `prediction_voxels`, `found_voxels` (reference voxels that were called any vertebra), `ignored_voxels` (those of
+        them that were called one that is left out), `reference_ml`,
         `visible_share` (`nan` unless known), `at_border` (the reference touches the scan's edge), `dice`, `hd95_mm`,
         `nsd` (both empty `nan`; one empty 0, `inf`, 0), `identified` (1 or 0, `nan` when the reference is absent),
         `centroid_mm` (distance of the centroids, `nan` unless both are there), `best_match_dice` (largest Dice with any
@@ -94,6 +95,7 @@ def score_case(
                 "reference_voxels": int(counts[i].sum()),
                 "prediction_voxels": int(counts[:, i].sum()),
                 "found_voxels": int(counts[i, 1:].sum()),
+                "ignored_voxels": int(counts[i, sorted(left_out)].sum()),
                 "reference_ml": float(counts[i].sum() * voxel_ml),
                 "visible_share": float((visible_share or {}).get(name, np.nan)),
                 "at_border": bool(at_border[i]),
@@ -157,12 +159,15 @@ def case_scores(scores: pd.DataFrame, *, convention: str = "present") -> pd.Data
         found=("found_voxels", "sum"),
         reference=("reference_voxels", "sum"),
         prediction=("prediction_voxels", "sum"),
+        ignored=("ignored_voxels", "sum"),
         mean_dice=("dice", "mean"),
         identification=("identified", "mean"),
     )
-    binary = 2.0 * table.found / (table.reference + table.prediction)  # 0 / 0 is nan: nothing there, nothing found
+    binary = (
+        2.0 * table.found / (table.reference + table.prediction + table.ignored)
+    )  # 0 / 0 is nan: nothing there, nothing found
     table.insert(0, "binary_dice", binary)
-    return table.drop(columns=["found", "reference", "prediction"]).reset_index()
+    return table.drop(columns=["found", "reference", "prediction", "ignored"]).reset_index()
 
 
 def _ids(names: Sequence[str]) -> set[int]:
@@ -183,7 +188,9 @@ def _leave_out(reference, prediction, ids: set[int]):
     keep[list(ids)] = 0
     names = np.arange(N_CLASSES, dtype=np.uint8) * keep
     counts_there = (keep > 0)[reference]
-    return names[reference], np.where(counts_there, names[prediction], np.uint8(0))
+    # on a vertebra that counts, bone under a name that does not is still bone: a wrong name, not a hole
+    kept = np.where(names[reference] > 0, prediction, names[prediction])
+    return names[reference], np.where(counts_there, kept, np.uint8(0))
 
 
 def _distances(i: int, reference, prediction, *boxes_and_spacing):

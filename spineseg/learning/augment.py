@@ -54,7 +54,7 @@ class Intensity:
 
     @classmethod
     def draw(cls, rng: np.random.Generator, training: TrainingConfig) -> Intensity:
-        """Draw once; each change leaves about half of the items alone."""
+        """Draw once; gain and offset always, exponent and noise for half of the items, blur for a share."""
         return cls(
             gain=float(1 + rng.uniform(-1, 1) * training.contrast_share),
             offset=float(rng.uniform(-0.25, 0.25) * training.contrast_share),
@@ -65,7 +65,7 @@ class Intensity:
         )
 
     def __call__(self, image: Tensor, *, blur: bool = True) -> Tensor:
-        """Apply to `(C, I, J, K)` in window units; air (0) stays air. A coarse scan is smooth as it is: no `blur`."""
+        """Apply to `(C, I, J, K)` in window units; the offset spares air (0). A coarse scan is smooth: no `blur`."""
         out = image.clamp(0, 1) ** self.gamma * self.gain
         out = torch.where(image > 0, out + self.offset, out)
         if self.blurred and blur:

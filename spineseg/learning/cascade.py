@@ -82,7 +82,7 @@ def level_channels(logits: Tensor) -> Tensor:
         `(N, 4, I, J, K)`: level / 25, its sine and cosine with a period of four vertebrae, foreground probability.
     """
     ids = torch.arange(1, N_CLASSES, dtype=logits.dtype, device=logits.device)
-    level = torch.einsum("ncijk,c->nijk", logits[:, 1:].softmax(1), ids)
+    level = (logits[:, 1:].softmax(1) * ids[:, None, None, None]).sum(1)  # no matrix product: autocast would round it
     turn = level * (2 * math.pi / PERIOD)
     foreground = torch.sigmoid(logits[:, 1:].logsumexp(1) - logits[:, 0])
     return torch.stack([level / N_VERTEBRAE, turn.sin(), turn.cos(), foreground], 1)

@@ -45,13 +45,17 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict]:
     for p in (path, sidecar):
         if not p.is_file():
             raise CaseError("checkpoint-missing", p, "no such file", "a checkpoint", "train the run first")
-    state = json.loads(sidecar.read_text())
+    try:
+        state = json.loads(sidecar.read_text())
+    except ValueError:
+        remedy = "delete it and the .safetensors and train again, or bring both back from a copy"
+        raise CaseError("checkpoint-damaged", sidecar, "not JSON", "the state as written", remedy) from None
     if state.get("format") != FORMAT:
         found, wanted = f"format {state.get('format')}", f"format {FORMAT}"
         raise CaseError("checkpoint-format", path, found, wanted, "train again, or use the version that wrote it")
     payload = path.read_bytes()
     if hashlib.sha256(payload).hexdigest() != state["sha256"]:
-        remedy = "delete it and its .json to go on from the other checkpoint"
+        remedy = "delete it and its .json and train again, or bring both back from a copy"
         raise CaseError("checkpoint-damaged", path, "other bytes than were written", "the recorded sha256", remedy)
     return load_bytes(payload), state
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,11 +16,14 @@ from spineseg import paths
 from spineseg.anatomy.labels import IDS, N_CLASSES, VERTEBRAE
 from spineseg.config import Config
 from spineseg.data import nifti
+from spineseg.data.atomic import write_text
+from spineseg.data.digest import code_version, hash_files
 from spineseg.data.geometry import back_to_original, resample_labels, spacing_of
 from spineseg.data.store import PreparedCase, prepare_arrays
+from spineseg.errors import CaseError
 from spineseg.evaluation.metrics import boxes, centroids_mm, keep_largest
+from spineseg.learning import runs
 from spineseg.learning.cascade import fine_logits, named_logits, upsampled
-from spineseg.learning.runs import append_rows
 from spineseg.learning.training import METHODS, load_network
 from spineseg.learning.windows import label_by_windows, wanted
 
@@ -35,7 +39,8 @@ class Prediction:
     Attributes:
         labels: `(I, J, K)` uint8 on the CT's own grid.
         affine: `(4, 4)` of that grid.
-        confidence: `(26,)` mean probability of each vertebra over its voxels on the working grid; nan where absent.
+        confidence: `(26,)` mean probability of each vertebra over the voxels where it won on the working grid, before
+            small pieces were dropped; nan where it won nowhere.
     """
 
     labels: np.ndarray
@@ -52,17 +57,24 @@ class Predictor:
         device: Where to compute; a GPU when there is one.
 
     Raises:
-        CaseError: If the run has no checkpoint or a damaged one.
+        CaseError: If the run has no checkpoint, a damaged one, or two that do not belong together.
+        ValueError: If the run was trained with other values of what the weights depend on.
     """
 
     def __init__(self, config: Config, method: str = "cascade", device: str = ""):
+        runs.check(config)
         self.config, self.method = config, method
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self.networks: dict[str, nn.Module] = {}
-        self.precision = {}
+        self.precision, own = {}, {}
         for name in METHODS[method]:
             network, state = load_network(config, name)
             self.networks[name], self.precision[name] = network.to(self.device), state["precision"]
+            if name == "fine" and state["coarse"] != own["coarse"]:
+                found, wanted = "trained on another coarse network", "the run's own coarse network"
+                file = paths.run_folder(config.run) / "checkpoints" / f"{name}-best.safetensors"
+                raise CaseError("checkpoint-pair", file, found, wanted, "train the cascade again; it goes on from here")
+            own[name] = state["sha256"]
 
     def _autocast(self, name: str):
         return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.precision[name] == "bf16")
@@ -193,10 +205,9 @@ def predict_files(
     rows = []
     for case, ct in tqdm(files.items(), desc=label, unit="scan", mininterval=2.0):
         target = folder / f"{case}.nii.gz"
-        if not target.is_file():
+        if not target.is_file() or target.stat().st_mtime < Path(ct).stat().st_mtime:
             prediction = predictor(nifti.read_ct(ct))
-            table = vertebra_table(prediction).assign(case=case)
-            append_rows(folder / "vertebrae.csv", table.to_dict("records"), ["case", "vertebra"])
+            write_text(folder / f"{case}_vertebrae.csv", vertebra_table(prediction).to_csv(index=False))
             nifti.write(target, prediction.labels, prediction.affine)
         rows.append({"case": case, "prediction": target})
     return pd.DataFrame(rows, columns=["case", "prediction"])
@@ -205,7 +216,7 @@ def predict_files(
 def predict_cohort(config: Config, method: str, cases: pd.DataFrame, which: str = "test") -> pd.DataFrame:
     """Predict the cases of one split with a trained method of the run, or only those still missing.
 
-    Predictions are kept under the hash of the weights that made them, so more training does not meet old label maps.
+    Predictions are kept under a hash of what made them, so more training does not meet old label maps.
 
     Args:
         config: Names the run.
@@ -225,7 +236,12 @@ def predict_cohort(config: Config, method: str, cases: pd.DataFrame, which: str 
 
 
 def predictions_folder(config: Config, method: str) -> Path:
-    """Folder of the label maps of a method as it is trained now: `predictions/<method>-<weights>`."""
-    _, states = zip(*(load_network(config, name) for name in METHODS[method]), strict=True)
-    weights = "".join(state["sha256"][:6] for state in states)
-    return paths.run_folder(config.run) / "predictions" / f"{method}-{weights}"
+    """Folder of the label maps of a method as it is trained and set now: `predictions/<method>-<key>`.
+
+    The key is a hash of the weights, of the inference and preparation settings and of the sources that use them.
+    """
+    states = [load_network(config, name)[1]["sha256"] for name in METHODS[method]]
+    sources = hash_files(sorted(Path(__file__).parent.glob("*.py")))
+    parts = [*states, config.hash("inference", "preparation"), code_version(), sources]
+    key = hashlib.sha256("/".join(parts).encode()).hexdigest()[:10]
+    return paths.run_folder(config.run) / "predictions" / f"{method}-{key}"

@@ -146,7 +146,7 @@ class _Loss(torch.autograd.Function):
     @staticmethod
     def backward(ctx, upstream: Tensor):
         logits, labels = ctx.saved_tensors
-        gradient = torch.empty_like(logits)
+        gradient = torch.empty_like(logits, memory_format=torch.contiguous_format)
         flat = gradient.flatten(2)
         own, linear = ctx.own.float(), ctx.linear.float()[:, None]
         for where, z, g in _chunks(logits, labels):

@@ -24,7 +24,7 @@ from spineseg.learning.sampling import collate
 from spineseg.learning.schedule import MovingAverage, learning_rate
 from spineseg.learning.validation import Tally
 
-KEPT_SCANS = 128  # coarse logits in memory, at most 22 MB each for a scan of 360 mm at 6 mm
+KEPT_BYTES = 2**30  # of coarse logits, on the device; the whole demo cohort fits
 VALIDATION_COLUMNS = (
     "validation_loss",
     *(f"dice_{region}" for region in REGIONS),
@@ -44,9 +44,12 @@ class NetworkTraining(L.LightningModule):
         items: Training items; their `epoch` is set before each epoch.
         validation: Validation items.
         coarse: The trained coarse network, for the fine stage.
+        coarse_hash: sha256 of its checkpoint.
     """
 
-    def __init__(self, config: Config, name: str, folder: Path, items, validation: Dataset, coarse=None):
+    def __init__(
+        self, config: Config, name: str, folder: Path, items, validation: Dataset, coarse=None, coarse_hash=""
+    ):
         super().__init__()
         self.automatic_optimization = False
         self.config, self.name, self.folder = config, name, folder
@@ -60,10 +63,9 @@ class NetworkTraining(L.LightningModule):
         self.named: OrderedDict[str, Tensor] = OrderedDict()
         self.coarse = [coarse.eval()] if coarse is not None else []  # a list, so that it is not a part of this module
         self.done_epochs, self.done_steps, self.skipped, self.best, self.seconds = 0, 0, 0, -1.0, 0.0
-        self.precision = config.training.precision
-        self._resume()
-        self.resumed_at = self.done_steps
+        self.precision, self.coarse_hash, self.resumed_at = config.training.precision, coarse_hash, 0
         self.total_steps = config.training.epochs * self.stage.steps_per_epoch
+        self._resume()
 
     def path(self, which: str) -> Path:
         """Checkpoint file; `which` is last or best."""
@@ -74,10 +76,15 @@ class NetworkTraining(L.LightningModule):
             return
         tensors, state = checkpoints.load(self.path("last"))
         self.network.load_state_dict(checkpoints.part(tensors, "network"))
-        self.average.load(checkpoints.part(tensors, "average"), state["steps"])
+        self.average.load(checkpoints.part(tensors, "average"), state["averaged"])
         checkpoints.unpack_optimizer(tensors, self.adam)
         self.done_epochs, self.done_steps, self.skipped = state["epochs"], state["steps"], state["skipped"]
         self.best, self.seconds, self.precision = state["best"], state["seconds"], state["precision"]
+        # an interrupted run goes on as if nothing had happened; one that was given more epochs warms up again
+        same = state["total_steps"] == self.total_steps
+        self.resumed_at = state["resumed_at"] if same else self.done_steps
+        if state["coarse"] != self.coarse_hash:
+            self.best = -1.0  # the best so far corrected another coarse network
 
     def configure_optimizers(self):
         """The optimizer made with the module, so that a resumed one keeps its moments."""
@@ -107,14 +114,19 @@ class NetworkTraining(L.LightningModule):
         """Coarse logits of a case; the latest cases are kept, since the coarse network no longer changes."""
         if case not in self.named:
             self.named[case] = named_logits(self.coarse[0], image, self.config)
-            while len(self.named) > KEPT_SCANS:
+            while sum(t.nbytes for t in self.named.values()) > KEPT_BYTES:
                 self.named.popitem(last=False)
+            if case not in self.named:  # larger than all that may be kept
+                return named_logits(self.coarse[0], image, self.config)
+        self.named.move_to_end(case)
         return self.named[case]
 
     def on_fit_start(self) -> None:
         """Settle the precision, once for the whole run, and open the progress bar over all steps that are left."""
         if self.precision == "auto":
-            self.precision = faster_precision(self.network, [min(32, n) for n in self.stage.patch])
+            self.precision = faster_precision(
+                self.network, [max(2 * self.network.multiple, min(32, n)) for n in self.stage.patch]
+            )
         self.coarse = [c.to(self.device) for c in self.coarse]
         self.average.weights = {n: t.to(self.device) for n, t in self.average.weights.items()}
         self.bar = tqdm(total=self.total_steps, initial=self.done_steps, desc=self.name, unit="step", mininterval=2.0)
@@ -165,8 +177,8 @@ class NetworkTraining(L.LightningModule):
         better = tally is not None and score >= self.best
         if better:
             self.best = score
+        self._save(better)
         if due:
-            self._save(better)
             vertebrae = [{"network": self.name, "epoch": self.done_epochs, **r} for r in tally.per_vertebra()]
             append_rows(self.folder / "history_vertebrae.csv", vertebrae, ["network", "epoch", "vertebra"])
         append_rows(self.folder / "history.csv", [row], ["network", "epoch"])
@@ -179,10 +191,12 @@ class NetworkTraining(L.LightningModule):
         state = {
             "network": self.name, "epochs": self.done_epochs, "steps": self.done_steps, "skipped": self.skipped,
             "best": self.best, "seconds": self.seconds, "precision": self.precision, "config_hash": self.config.hash(),
+            "averaged": self.average.steps, "total_steps": self.total_steps, "resumed_at": self.resumed_at,
+            "coarse": self.coarse_hash,
         }  # fmt: skip
-        checkpoints.save(self.path("last"), checkpoints.pack(self.network, self.average.weights, self.adam), state)
-        if better:
+        if better:  # before the last one: a run whose last epoch is written has its best as well
             checkpoints.save(self.path("best"), dict(self.average.weights), state)
+        checkpoints.save(self.path("last"), checkpoints.pack(self.network, self.average.weights, self.adam), state)
 
     @torch.no_grad()
     def validate_now(self) -> Tally:

@@ -38,7 +38,7 @@ def slice_evidence(logits: Tensor) -> tuple[np.ndarray, np.ndarray]:
     names = logits[1:].log_softmax(0)
     foreground = torch.sigmoid(logits[1:].logsumexp(0) - logits[0])
     mass = foreground.sum((0, 1))  # (K,)
-    mean = torch.einsum("cijk,ijk->kc", names, foreground) / mass.clamp(min=1e-6)[:, None]
+    mean = (names * foreground).sum((1, 2)).T / mass.clamp(min=1e-6)[:, None]
     return mean.flip(0).double().cpu().numpy(), mass.flip(0).double().cpu().numpy()
 
 
@@ -58,15 +58,18 @@ def chain(evidence: np.ndarray, mass: np.ndarray, spacing_mm: float) -> np.ndarr
     step = np.diag(1 - onward) + np.diag(onward[:-1], 1)
     skip = np.diag((onward[:-2] * onward[1:-1]) ** 2, 2)  # two steps at once, for the flat C1 and C2
     step = (step + skip) / (step + skip).sum(1, keepdims=True)
+    # the chain travels only where there is bone: air above the skull must not count as a row of vertebrae
+    travel = np.minimum(np.minimum(mass, np.roll(mass, 1)), 1.0)[:, None, None]
+    steps = (1 - travel) * np.eye(N_VERTEBRAE) + travel * step  # (K, 25, 25), from the slice above into slice k
     strength = EVIDENCE_WEIGHT * mass / (mass + EVIDENCE_VOXELS)
     likelihood = np.exp(strength[:, None] * (evidence - evidence.max(1, keepdims=True)))
     forward, backward = np.empty_like(likelihood), np.ones_like(likelihood)
     state = np.full(N_VERTEBRAE, 1 / N_VERTEBRAE)  # any vertebra may be the first in view
     for k, like in enumerate(likelihood):
-        state = (state if k == 0 else state @ step) * like
+        state = (state if k == 0 else state @ steps[k]) * like
         forward[k] = state = state / state.sum()
     for k in range(len(likelihood) - 2, -1, -1):
-        ahead = step @ (likelihood[k + 1] * backward[k + 1])
+        ahead = steps[k + 1] @ (likelihood[k + 1] * backward[k + 1])
         backward[k] = ahead / ahead.sum()
     posterior = forward * backward
     return posterior / posterior.sum(1, keepdims=True)

@@ -17,6 +17,7 @@ from spineseg.config import Config
 from spineseg.data.atomic import write_text
 from spineseg.errors import CaseError
 
+COLUMNS = ["case", "split", "content"]  # of splits.csv
 FREE = ("training.epochs", "cohort.workers")  # may change from one call to the next
 FREE_SECTIONS = ("inference", "evaluation", "report")  # say nothing about the weights
 PACKAGES = ("torch", "numpy", "pandas", "lightning", "nibabel", "safetensors", "spineseg")
@@ -27,7 +28,7 @@ def open_run(config: Config, splits: pd.DataFrame) -> Path:
 
     Args:
         config: Names the run.
-        splits: `case, split`; written on creation, compared afterwards.
+        splits: `case, split, content` (a hash of the scan); written on creation, compared afterwards.
 
     Returns:
         The folder.
@@ -38,20 +39,40 @@ def open_run(config: Config, splits: pd.DataFrame) -> Path:
     folder = paths.run_folder(config.run)
     record = folder / "config.json"
     if record.is_file():
-        changed = differences(json.loads(record.read_text()), json.loads(json.dumps(config.to_dict())))
-        if changed:
+        check(config)
+        known = pd.read_csv(folder / "splits.csv", dtype=str)
+        if not known.equals(splits[COLUMNS].astype(str).reset_index(drop=True)):
             remedy = "choose another run name, or delete the folder to start afresh"
             raise ValueError(
-                f"run {config.run!r} in {folder} was made with other values: {'; '.join(changed)}; {remedy}"
+                f"run {config.run!r} in {folder} was made with other cases or scans (splits.csv); {remedy}"
             )
-        known = pd.read_csv(folder / "splits.csv", dtype=str)
-        if not known.equals(splits[["case", "split"]].astype(str).reset_index(drop=True)):
-            raise ValueError(f"run {config.run!r} in {folder} has other splits.csv; choose another run name")
     else:
-        write_text(folder / "splits.csv", splits[["case", "split"]].to_csv(index=False))
-    write_text(record, json.dumps(config.to_dict(), indent=1))
-    write_text(folder / "provenance.json", json.dumps(provenance(config), indent=1))
+        write_text(folder / "splits.csv", splits[COLUMNS].to_csv(index=False))
+        write_text(record, json.dumps(config.to_dict(), indent=1))
     return folder
+
+
+def check(config: Config) -> None:
+    """Refuse a configuration that differs from the run's own in what the weights depend on.
+
+    Raises:
+        ValueError: Naming each difference.
+    """
+    folder = paths.run_folder(config.run)
+    record = folder / "config.json"
+    if not record.is_file():
+        return
+    changed = differences(json.loads(record.read_text()), json.loads(json.dumps(config.to_dict())))
+    if changed:
+        remedy = "choose another run name, or delete the folder to start afresh"
+        raise ValueError(f"run {config.run!r} in {folder} was made with other values: {'; '.join(changed)}; {remedy}")
+
+
+def record_training(config: Config) -> None:
+    """Note what this training call was asked for and ran on; a call that finds nothing to do leaves the notes alone."""
+    folder = paths.run_folder(config.run)
+    write_text(folder / "config.json", json.dumps(config.to_dict(), indent=1))
+    write_text(folder / "provenance.json", json.dumps(provenance(config), indent=1))
 
 
 def load_config(run: str) -> Config:
@@ -124,5 +145,7 @@ def append_rows(path: Path, rows: list[dict], key: list[str]) -> pd.DataFrame:
         old = pd.read_csv(path)
         table = pd.concat([old, table], ignore_index=True) if len(table) else old
         table = table.drop_duplicates(key, keep="last", ignore_index=True)
+    if table.empty:
+        return table  # no row yet: a file without columns could not be read again
     write_text(path, table.to_csv(index=False))
     return table

@@ -11,7 +11,8 @@ import torch
 
 from spineseg import paths
 from spineseg.config import Config
-from spineseg.data.splits import split
+from spineseg.data.digest import content_hash
+from spineseg.data.splits import refuse_leaks, split
 from spineseg.data.store import prepare_cohort
 from spineseg.learning import checkpoints, runs
 from spineseg.learning.cascade import build
@@ -39,16 +40,20 @@ def train(config: Config, method: str) -> pd.DataFrame:
         raise ValueError(f"unknown method {method!r}; known: {', '.join(METHODS)}")
     store = prepare_cohort(config)
     splits = split(store.table, config)
+    contents = {str(row.case): content_hash(row.ct) for row in store.table.itertuples(index=False)}
+    refuse_leaks(splits, contents)
+    splits["content"] = [contents[str(case)][:12] for case in splits["case"]]
     folder = runs.open_run(config, splits)
     chosen = {}
     for part in ("train", "validation"):
         cases = splits.case[splits.split == part].astype(str)
         chosen[part] = [TrainingCase.open(store, case) for case in cases]
-    coarse = None
+    coarse, coarse_hash = None, ""
     for name in METHODS[method]:
         if name == "fine":
-            coarse, _ = load_network(config, "coarse")
-        _train_network(config, name, folder, chosen["train"], chosen["validation"], coarse)
+            coarse, state = load_network(config, "coarse")
+            coarse_hash = state["sha256"]
+        _train_network(config, name, folder, chosen, coarse, coarse_hash)
     return pd.read_csv(folder / "history.csv")
 
 
@@ -73,24 +78,26 @@ def load_network(config: Config, name: str, which: str = "best") -> tuple[torch.
     return network.eval(), state
 
 
-def _train_network(config: Config, name: str, folder, train_cases, validation_cases, coarse) -> None:
+def _train_network(config: Config, name: str, folder, cases: dict, coarse, coarse_hash: str) -> None:
     stage, options = getattr(config, name), config.training
     stage_seed = options.seed * 10 + ("baseline", "coarse", "fine").index(name)
     if name == "coarse":
-        items = WholeScans(train_cases, stage, options, stage_seed)
-        validation = StillScans(validation_cases, stage)
+        items = WholeScans(cases["train"], stage, options, stage_seed)
+        validation = StillScans(cases["validation"], stage)
     else:
-        items = Patches(train_cases, stage, options, stage_seed)
-        validation = StillPatches(validation_cases, stage, options)
-    module = NetworkTraining(config, name, folder, items, validation, coarse)
+        items = Patches(cases["train"], stage, options, stage_seed)
+        validation = StillPatches(cases["validation"], stage, options)
+    module = NetworkTraining(config, name, folder, items, validation, coarse, coarse_hash)
     left = options.epochs - module.done_epochs
     if left <= 0:
         return
+    runs.record_training(config)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # advice about loader workers and loggers that are left out on purpose
         logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
         trainer = L.Trainer(
-            max_epochs=left, accelerator="auto", devices=1, logger=False, enable_checkpointing=False,
+            max_epochs=left, accelerator="gpu" if torch.cuda.is_available() else "cpu", devices=1, logger=False,
+            enable_checkpointing=False,
             enable_progress_bar=False, enable_model_summary=False, num_sanity_val_steps=0,
             reload_dataloaders_every_n_epochs=1,
         )  # fmt: skip

@@ -12,9 +12,11 @@ from spineseg import paths
 from spineseg.config import Config, EvaluationConfig
 from spineseg.data import cohort, nifti
 from spineseg.data.atomic import write_text
+from spineseg.data.digest import hash_files
 from spineseg.data.geometry import to_canonical
 from spineseg.data.parallel import map_cases
 from spineseg.errors import CaseError
+from spineseg.evaluation import metrics
 from spineseg.evaluation.scores import case_scores, score_case
 from spineseg.evaluation.tables import summary
 from spineseg.learning.inference import Predictor, predict_cohort, predict_files, predictions_folder
@@ -41,9 +43,10 @@ def evaluate(config: Config) -> tuple[pd.DataFrame, pd.DataFrame]:
     parts = []
     for method in METHODS:
         predicted = predict_cohort(config, method, table)
-        cache = predictions_folder(config, method) / "scores.csv"
-        if not cache.is_file():
-            pairs = predicted.merge(table.assign(case=table.case.astype(str)), on="case")
+        pairs = predicted.merge(table.assign(case=table.case.astype(str)), on="case")
+        cache = predictions_folder(config, method) / f"scores-{config.hash('evaluation')}-{_scoring_version()}.csv"
+        files = [Path(p) for column in ("prediction", "segmentation") for p in pairs[column]]
+        if not cache.is_file() or cache.stat().st_mtime < max(f.stat().st_mtime for f in files):
             scores = _score(pairs, config, truth)
             write_text(cache, scores.assign(method=method).to_csv(index=False))
         parts.append(pd.read_csv(cache, dtype={"case": str}))
@@ -63,8 +66,8 @@ def headline(scores: pd.DataFrame, config: Config) -> dict[str, float | int]:
         config: Bootstrap settings.
 
     Returns:
-        Per method: mean Dice over the vertebrae present with its interval, over the 25 mean binary Dice over cases,
-        identification rate over reference vertebrae; and the number of test cases.
+        Number of test cases, and of those that show a neck; per method the mean Dice over the vertebrae present with
+        its interval, the mean over cases of the Dice of bone whatever the name, the share of vertebrae identified.
     """
     cases = case_scores(scores)
     numbers: dict[str, float | int] = {"n_test": int(scores.case.nunique())}
@@ -96,6 +99,8 @@ def evaluate_real(config: Config, method: str = "cascade") -> pd.DataFrame:
     if not folder.is_dir():
         return pd.DataFrame()
     files = {p.name.removesuffix("_ct.nii.gz"): p for p in sorted(folder.glob("*_ct.nii.gz"))}
+    if not files:
+        return pd.DataFrame()
     target = predictions_folder(config, method) / "real"
     predicted = predict_files(Predictor(config, method), files, target, label="real")
     tables = []
@@ -143,6 +148,11 @@ def score_folders(reference: Path, prediction: Path, evaluation: EvaluationConfi
     scores = pd.concat(tables, ignore_index=True)
     both = [summary(scores, convention=c, config=evaluation).assign(convention=c) for c in ("present", "all")]
     return scores, pd.concat(both, ignore_index=True)
+
+
+def _scoring_version() -> str:
+    """Short hash of the sources that turn label maps into numbers."""
+    return hash_files(sorted(Path(metrics.__file__).parent.glob("*.py")))
 
 
 def _score(pairs: pd.DataFrame, config: Config, truth: pd.DataFrame | None) -> pd.DataFrame:

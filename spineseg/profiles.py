@@ -1,0 +1,41 @@
+"""What each profile changes of the defaults in `config`; a value that equals the default does not belong here."""
+
+from __future__ import annotations
+
+from typing import Any
+
+PROFILES: dict[str, dict[str, Any]] = {
+    # CI, nbval and the notebooks' default: a handful of coarse phantoms, two epochs
+    "smoke": {
+        "cohort.train": 4, "cohort.validation": 2, "cohort.test": 3, "cohort.spacing_mm": 6.0,
+        "preparation.spacing_mm": 6.0,
+        "baseline.network.channels": (4, 8, 16), "baseline.network.convolutions": (1, 2, 2),
+        "baseline.patch": (32, 32, 32), "baseline.steps_per_epoch": 2,
+        "coarse.network.channels": (8, 16, 32), "coarse.network.convolutions": (1, 2, 2),
+        "coarse.patch": (16, 16, 16), "coarse.steps_per_epoch": 4,
+        "fine.network.channels": (8, 16, 32), "fine.network.convolutions": (1, 1, 1),
+        "fine.patch": (32, 32, 32), "fine.steps_per_epoch": 2,
+        "inference.patch": (32, 32, 32), "training.epochs": 2, "training.validate_every": 1,
+        "evaluation.bootstrap_draws": 200,
+    },
+    # the README's first command: minutes on two cores
+    "demo": {
+        "cohort.neck_share": 0.5,  # C1-C4 are in a sixth of real scans: too few to measure them on 20 test cases
+        "baseline.network.channels": (8, 16, 32, 64), "baseline.network.convolutions": (1, 2, 3, 3),
+        "baseline.patch": (48, 48, 48), "baseline.batch": 1, "baseline.steps_per_epoch": 3,
+        "coarse.network.channels": (8, 16, 32, 64, 128), "coarse.network.convolutions": (1, 2, 2, 2, 2),
+        "coarse.patch": (16, 16, 16), "coarse.steps_per_epoch": 48,
+        "coarse.learning_rate": 5e-3, "fine.learning_rate": 5e-3,
+        "fine.network.channels": (8, 16, 32, 64), "fine.network.convolutions": (1, 2, 2, 2),
+        "fine.patch": (48, 48, 48), "fine.batch": 1, "fine.steps_per_epoch": 44, "fine.foreground_share": 0.95,
+        "inference.patch": (64, 64, 64),
+    },
+    # one RTX 3060 12 GB or better, the Kaggle set
+    "full": {
+        "cohort.layout": "kaggle", "cohort.folder": "spine_segmentation_nnunet_v2", "cohort.spacing_mm": 1.5,
+        "preparation.spacing_mm": 1.5, "preparation.coarse_spacing_mm": 6.0,
+        "baseline.steps_per_epoch": 250,
+        "coarse.patch": (16, 16, 16), "coarse.steps_per_epoch": 250,
+        "fine.patch": (96, 96, 96), "fine.steps_per_epoch": 250, "training.ema_decay": 0.999,
+    },
+}  # fmt: skip
