@@ -101,3 +101,9 @@ def test_a_prediction_that_is_missing_is_named(tmp_path, capsys):
     (tmp_path / "p").mkdir()
     assert main(["score", "--reference", str(tmp_path / "r"), "--prediction", str(tmp_path / "p")]) == 1
     assert "one prediction per reference" in capsys.readouterr().err
+
+
+def test_two_scans_of_one_name_are_refused_before_either_is_predicted(trained, tmp_path, capsys):
+    words = ["predict", str(tmp_path / "a" / "ct.nii.gz"), str(tmp_path / "b" / "ct.nii.gz")]
+    assert main([*words, "--out", str(tmp_path / "out"), "--run", "trained"]) == 2
+    assert "ct_seg.nii.gz" in capsys.readouterr().err and not (tmp_path / "out").exists()

@@ -83,3 +83,35 @@ def test_the_cascade_learns_to_name_blocks(tiny):
     history = train(config, "cascade")
     losses = history[history.network == "coarse"].train_loss
     assert losses.iloc[-1] < 0.6 * losses.iloc[0]
+
+
+def test_the_same_scan_in_two_parts_of_the_split_is_refused(tiny, home):
+    folder = home / "data" / "raw" / "twice"
+    folder.mkdir(parents=True)
+    for i in range(4):  # four names for one scan
+        for kind in ("ct", "seg"):
+            source = home / "data" / "raw" / "tiny" / f"s0_{kind}.nii.gz"
+            (folder / f"s{i}_{kind}.nii.gz").write_bytes(source.read_bytes())
+    with pytest.raises(ValueError, match="same scan"):
+        train(tiny("leaky", **{"cohort.folder": "twice"}), "baseline")
+
+
+def test_an_interrupted_run_ends_as_an_undisturbed_one(tiny, monkeypatch):
+    from spineseg.learning.module import NetworkTraining
+
+    whole = tiny("whole", 4)
+    train(whole, "baseline")
+    finished = NetworkTraining.on_train_epoch_end
+
+    def die_after_two(self):
+        finished(self)
+        if self.done_epochs == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(NetworkTraining, "on_train_epoch_end", die_after_two)
+    with pytest.raises((KeyboardInterrupt, SystemExit)):
+        train(tiny("cut", 4), "baseline")
+    monkeypatch.undo()
+    train(tiny("cut", 4), "baseline")
+    one, two = weights(whole, "baseline"), weights(tiny("cut", 4), "baseline")
+    assert all(torch.equal(one[k], two[k]) for k in one)
