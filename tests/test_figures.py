@@ -17,11 +17,13 @@ from spineseg.learning.vnet import shapes
 from spineseg.report import (
     diagrams,
     figures,
+    gallery,
     quoting,
     score_figures,
     score_tables,
     slices,
     specimen,
+    survey,
     tables,
     theme,
     training_figures,
@@ -253,6 +255,26 @@ def test_a_run_of_two_and_a_lone_shift_are_two_thirds_in_runs():
     scores.loc[10, "shift"] = -1.0
     assert score_tables.share_in_runs(scores) == pytest.approx(2 / 3)
     assert np.isnan(score_tables.share_in_runs(scores.assign(shift=0.0)))
+
+
+def test_failures_take_the_worst_of_each_case_first_and_say_of_which_region():
+    rows, word = gallery.failures(_scores(), "cervical", most=3)
+    assert rows[["case", "vertebra"]].to_numpy().tolist() == [["a", "C1"], ["b", "C1"], ["a", "C2"]]
+    assert word == "cervical"
+    rows, word = gallery.failures(_scores().query("region != 'cervical'"), "cervical", most=2)
+    assert (word, rows["vertebra"].tolist()) == ("all regions", ["T1", "T1"])
+
+
+def test_a_region_is_taken_where_every_budget_has_it():
+    neck, chest = (pd.DataFrame({"region": [region, "all"]}) for region in ("cervical", "thoracic"))
+    assert score_tables.region_or_all("cervical", neck, neck) == "cervical"
+    assert score_tables.region_or_all("cervical", neck, chest) == "all"
+
+
+def test_training_cases_are_those_that_the_run_recorded(tmp_path, monkeypatch):
+    monkeypatch.setattr(survey, "run_folder", lambda run: tmp_path)
+    (tmp_path / "splits.csv").write_text("case,split,content\n07,train,a\n08,validation,b\n09,test,c\n")
+    assert survey.training_cases(Config.load("smoke")) == ["07"]
 
 
 def test_the_richest_case_holds_the_most_vertebrae():

@@ -6,7 +6,7 @@ import pytest
 
 from spineseg.anatomy.labels import REGIONS, VERTEBRAE
 from spineseg.anatomy.population import population
-from spineseg.report import sentences
+from spineseg.report import score_tables, sentences
 
 
 def test_rarity_counts_scans_and_cut_vertebrae():
@@ -61,7 +61,13 @@ def test_regions_pass_over_those_without_a_vertebra():
     table = pd.DataFrame({"method": "cascade", "region": list(REGIONS), "mean": [np.nan, 0.5, 0.75, 0.625]})
     numbers = sentences.regions(table.assign(low=0.5, high=0.75))
     assert (numbers["weakest"], numbers["strongest"]) == ("thoracic", "lumbar")
-    assert (numbers["region_gap"], numbers["widest"]) == (0.25, 0.25)
+    assert (numbers["region_gap"], numbers["widest"], numbers["strongest_dice"]) == (0.25, 0.25, 0.75)
+
+
+def test_regions_that_are_all_alike_are_not_ranked():
+    table = pd.DataFrame({"method": "cascade", "region": list(REGIONS), "mean": 0.0, "low": 0.0, "high": 0.0})
+    numbers = sentences.regions(table)
+    assert numbers["weakest"] == numbers["strongest"] == sentences.NONE
 
 
 def test_gains_weigh_regions_by_their_vertebrae():
@@ -82,3 +88,49 @@ def test_order_of_names_goes_by_all_epochs_and_ends_with_the_last():
     rows = [("coarse", 1, "S1", 1.0), ("coarse", 1, "C1", 0.0), ("coarse", 2, "S1", 1.0), ("coarse", 2, "C1", 0.5)]
     table = pd.DataFrame(rows, columns=["network", "epoch", "vertebra", "identified"])
     assert sentences.order_of_names(table) == {"earliest": "sacral", "latest": "cervical", "identified": 0.75}
+
+
+def test_order_of_names_ranks_no_region_before_any_name_is_right():
+    table = pd.DataFrame({"network": "coarse", "epoch": [1, 1], "vertebra": ["S1", "C1"], "identified": [0.0, 0.0]})
+    assert sentences.order_of_names(table) == {"earliest": sentences.NONE, "latest": sentences.NONE, "identified": 0}
+
+
+def test_order_of_names_lists_regions_that_tie():
+    table = pd.DataFrame({"network": "coarse", "epoch": 1, "vertebra": ["C1", "T1", "S1"], "identified": [0.0, 0, 1]})
+    assert sentences.order_of_names(table)["latest"] == "cervical and thoracic"
+
+
+def test_budget_adds_up_the_networks_of_a_method():
+    cost = pd.DataFrame({"minutes": [3.0, 1.0, 2.5], "steps": [120, 2160, 1400]}, index=["baseline", "coarse", "fine"])
+    assert sentences.budget(cost) == {
+        "baseline_steps": 120, "cascade_steps": 3560, "baseline_minutes": 3.0, "cascade_minutes": 3.5,
+    }  # fmt: skip
+
+
+def _unfound():
+    scores = pd.DataFrame({"case": "a", "vertebra": ["L1", "L2"], "reference_voxels": 10, "dice": 0.0})
+    return scores.assign(best_match_dice=0.0, shift=np.nan)
+
+
+def test_sentences_about_names_hold_no_nan_where_nothing_was_found():
+    scores = pd.concat([_unfound().assign(method=m) for m in ("baseline", "cascade")], ignore_index=True)
+    numbers = sentences.names(score_tables.shifts(scores), _unfound())
+    assert numbers["right"] == numbers["off_before"] == numbers["best_match"] == 0
+    assert numbers["lost"] == numbers["lost_before"] == 100
+    confusion = pd.DataFrame(0, index=["background", "L1"], columns=["background", "L1"])
+    confusion.loc["L1", "background"] = 20
+    numbers = sentences.misnaming(_unfound(), confusion)
+    assert (numbers["misnamed"], numbers["in_runs"], numbers["left_out"]) == (0, 0, 100)
+
+
+def test_misnaming_counts_the_names_that_slip_together():
+    scores = _unfound().assign(shift=1.0, best_match_dice=0.5)
+    confusion = pd.DataFrame(5, index=["background", "L1"], columns=["background", "L1"])
+    numbers = sentences.misnaming(scores, confusion)
+    assert (numbers["misnamed"], numbers["in_runs"], numbers["shifted_rows"]) == (2, 2, 2)
+
+
+def test_extremes_of_cases_in_which_nothing_was_found_are_about_the_same():
+    cases = pd.DataFrame({"case": ["a", "b"], "mean_dice": 0.0, "binary_dice": 0.0})
+    numbers = sentences.extremes(score_tables.worst_and_best(cases), 0.0)
+    assert (numbers["gap"], numbers["worst_binary"], numbers["gap_word"]) == (0, 0, "about the same as")

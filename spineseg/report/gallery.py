@@ -119,28 +119,30 @@ def label_pairs(cases: pd.DataFrame, predictions: pd.DataFrame, method: str):
         yield nifti.read_labels(reference_of[str(row.case)]).array, nifti.read_labels(row.prediction).array
 
 
-def failures(scores: pd.DataFrame, region: str, most: int = 8) -> pd.DataFrame:
-    """The vertebrae of a region that lost the most Dice, worst first; of all regions where the region does not occur.
+def failures(scores: pd.DataFrame, region: str, most: int = 8) -> tuple[pd.DataFrame, str]:
+    """The vertebra of each case that lost the most Dice, then the next of each case, and so on.
 
     Args:
         scores: Scores of one method.
-        region: Such as `cervical`.
+        region: Such as `cervical`; all regions where no case shows it.
         most: Rows at most.
 
     Returns:
-        Rows of the scores, from different cases as far as there are any.
+        Rows of the scores, and which region they are of: `region`, or `all regions`.
     """
     there = score_tables.present(scores)
-    there = there[there["region"] == region] if (there["region"] == region).any() else there
+    known = (there["region"] == region).any()
+    there = there[there["region"] == region] if known else there
     turn = there.sort_values("dice", kind="stable").groupby("case").cumcount()
-    return there.assign(turn=turn).sort_values(["turn", "dice"], kind="stable").head(most).drop(columns="turn")
+    rows = there.assign(turn=turn).sort_values(["turn", "dice"], kind="stable").head(most).drop(columns="turn")
+    return rows, region if known else "all regions"
 
 
 def atlas(rows: pd.DataFrame, cases: pd.DataFrame, predictions: pd.DataFrame, method: str) -> list[dict]:
     """Crops about some vertebrae, for `slices.show_atlas`.
 
     Args:
-        rows: From `failures`.
+        rows: First of `failures`.
         cases: Table of the cohort.
         predictions: Columns `method`, `case`, `prediction`.
         method: Whose predictions.

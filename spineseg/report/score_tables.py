@@ -162,9 +162,9 @@ def name_shares(table: pd.DataFrame, method: str) -> tuple[float, float]:
     )
 
 
-def region_or_all(budget: pd.DataFrame, region: str) -> str:
-    """The region where the table has it, else `all`: a small test set may hold no neck."""
-    return region if (budget["region"] == region).any() else "all"
+def region_or_all(region: str, *budgets: pd.DataFrame) -> str:
+    """The region where every table has it, else `all`: a small test set may hold no neck, and no method paint one."""
+    return region if all((budget["region"] == region).any() for budget in budgets) else "all"
 
 
 def real_table(scores: pd.DataFrame) -> pd.DataFrame:

@@ -11,12 +11,22 @@ from spineseg.report.score_tables import FACTOR_WORDS, name_shares, share_in_run
 
 UPPER_NECK, WAIST = ["C1", "C2", "C3", "C4"], ["T11", "T12", "L1"]  # rarest and commonest in real scans
 EXTREMES = 3  # levels that are called the smallest, or the largest
+NONE = "none in particular"  # where all are alike
 
 
 def in_words(levels) -> str:
     """Names of vertebrae from the head down, as a sentence lists them: `C3, C4 and C6`."""
     *first, last = sorted(levels, key=IDS.get)
     return f"{', '.join(first)} and {last}" if first else last
+
+
+def lowest_and_highest(means: pd.Series) -> tuple[str, str]:
+    """Which rows of a series have its smallest value and which its largest, ties together; `NONE` if all are alike."""
+    means = means.dropna()
+    if means.nunique() < 2:
+        return NONE, NONE
+    low, high = (means.index[means == value] for value in (means.min(), means.max()))
+    return " and ".join(low), " and ".join(high)
 
 
 def rarity(shares: pd.DataFrame, population: pd.DataFrame) -> dict:
@@ -123,11 +133,28 @@ def last_epoch(history: pd.DataFrame) -> dict:
 
 
 def order_of_names(per_vertebra: pd.DataFrame, network: str = "coarse") -> dict:
-    """Which region a network named right most and least often over all epochs; `identified` at the end."""
+    """Which region a network named right most and least often over all epochs; `identified` at the end.
+
+    Args:
+        per_vertebra: Second table of `survey.history`.
+        network: Whose rows.
+
+    Returns:
+        `earliest` and `latest` (regions, or `NONE` where all are alike, such as when nothing is ever identified), and
+        the mean of the last epoch over the vertebrae.
+    """
     rows = per_vertebra[per_vertebra["network"] == network]
-    by_region = rows.groupby(rows["vertebra"].map(REGION_OF))["identified"].mean().sort_values()
+    by_region = rows.groupby(rows["vertebra"].map(REGION_OF), sort=False)["identified"].mean()
     last = rows.loc[rows["epoch"] == rows["epoch"].max(), "identified"].mean()
-    return {"earliest": by_region.index[-1], "latest": by_region.index[0], "identified": last}
+    latest, earliest = lowest_and_highest(by_region)
+    return {"earliest": earliest, "latest": latest, "identified": last}
+
+
+def budget(cost: pd.DataFrame) -> dict:
+    """What each method was given, from `survey.cost`: `baseline_steps`, `cascade_steps` and the same in `minutes`."""
+    methods = {"baseline": ["baseline"], "cascade": ["coarse", "fine"]}
+    steps = {f"{method}_steps": int(cost.loc[names, "steps"].sum()) for method, names in methods.items()}
+    return steps | {f"{method}_minutes": float(cost.loc[names, "minutes"].sum()) for method, names in methods.items()}
 
 
 def heaps(present: pd.DataFrame) -> dict:
@@ -137,11 +164,21 @@ def heaps(present: pd.DataFrame) -> dict:
 
 
 def regions(summary: pd.DataFrame, method: str = "cascade") -> dict:
-    """Weakest and strongest region of a method and the widest interval of all, from a summary by method and region."""
+    """Weakest and strongest region of a method and the widest interval of all.
+
+    Args:
+        summary: From `evaluation.tables.summary`, by method and region.
+        method: Whose regions.
+
+    Returns:
+        `weakest`, `strongest` (`NONE` where all regions are alike), their means `weakest_dice` and `strongest_dice`,
+        `region_gap` between them, `widest`.
+    """
     mean = summary[summary["method"] == method].set_index("region")["mean"].dropna()
-    gap = mean.max() - mean.min()
-    words = {"weakest": mean.idxmin(), "strongest": mean.idxmax(), "weakest_dice": mean.min(), "region_gap": gap}
-    return words | {"widest": (summary["high"] - summary["low"]).max()}
+    weakest, strongest = lowest_and_highest(mean)
+    words = {"weakest": weakest, "strongest": strongest, "region_gap": mean.max() - mean.min()}
+    means = {"weakest_dice": mean.min(), "strongest_dice": mean.max()}
+    return words | means | {"widest": (summary["high"] - summary["low"]).max()}
 
 
 def names(shifts: pd.DataFrame, present: pd.DataFrame) -> dict:
@@ -152,11 +189,14 @@ def names(shifts: pd.DataFrame, present: pd.DataFrame) -> dict:
         present: Scores of the cascade where the reference has the vertebra.
 
     Returns:
-        `right`, `off`, `right_before`, `off_before`, `best_match`, `named`.
+        `right`, `off`, `lost` (nothing predicted overlaps), the same with `_before`, `best_match`, `named`.
     """
-    right, off = name_shares(shifts, "cascade")
-    right_before, off_before = name_shares(shifts, "baseline")
-    shares = {"right": right, "off": off, "right_before": right_before, "off_before": off_before}
+    shares = {}
+    for method, when in (("cascade", ""), ("baseline", "_before")):
+        right, off = name_shares(shifts, method)
+        rows = shifts[shifts["method"] == method]
+        lost = float(rows["share"][rows["shift"].isna()].sum())
+        shares |= {f"right{when}": right, f"off{when}": off, f"lost{when}": lost}
     means = {"best_match": present["best_match_dice"].mean(), "named": present["dice"].mean()}
     return {name: 100 * share for name, share in shares.items()} | means
 
@@ -177,12 +217,12 @@ def losses(budget: pd.DataFrame, region: str) -> dict:
         region: Of its rows.
 
     Returns:
-        `total`, `worst_step` and `worst_lost`, `naming` (absent, shifted, missed), `grid`, `outline`, and a `word` for
-        how naming stands to grid and outline together.
+        `total`, `worst_step` (`none` where nothing is lost) and `worst_lost`, `naming` (absent, shifted, missed),
+        `grid`, `outline`, and a `word` for how naming stands to grid and outline together.
     """
     lost = budget[budget["region"] == region].set_index("step")["lost"]
     naming, grid, outline = lost[["absent", "shifted", "missed"]].sum(), lost["resolution"], lost["boundary"]
-    worst = {"total": lost.sum(), "worst_step": lost.idxmax(), "worst_lost": lost.max()}
+    worst = {"total": lost.sum(), "worst_step": lost.idxmax() if lost.any() else "none", "worst_lost": lost.max()}
     return worst | {"naming": naming, "grid": grid, "outline": outline, "word": higher_or_lower(naming, grid + outline)}
 
 
@@ -202,13 +242,16 @@ def misnaming(present: pd.DataFrame, confusion: pd.DataFrame) -> dict:
         confusion: From `errors.confusion_of_names`.
 
     Returns:
-        `rows`, `shifted_rows`, `left_out` (% of bone voxels), `in_runs` (% of the wrongly named).
+        `rows`, `shifted_rows`, `left_out` (% of bone voxels), `misnamed` (vertebrae under a wrong name) and `in_runs`
+        (of those, how many have a neighbour that is off by as many levels).
     """
+    misnamed = int((present["shift"].fillna(0) != 0).sum())
+    in_runs = round(share_in_runs(present) * misnamed) if misnamed else 0
     shifted = present["best_match_dice"] - present["dice"] > 0.1
     voxels = confusion.iloc[1:]
     left_out = voxels["background"].sum() / voxels.to_numpy().sum()
     counts = {"rows": len(present), "shifted_rows": int(shifted.sum())}
-    return counts | {"left_out": 100 * left_out, "in_runs": 100 * share_in_runs(present)}
+    return counts | {"left_out": 100 * left_out, "misnamed": misnamed, "in_runs": in_runs}
 
 
 def gains(remedies: pd.DataFrame) -> dict:

@@ -12,7 +12,6 @@ from spineseg.config import Config
 from spineseg.data import cohort, nifti
 from spineseg.data.geometry import spacing_of, to_canonical
 from spineseg.data.presence import presence
-from spineseg.data.splits import split
 from spineseg.data.store import Store
 from spineseg.evaluation.ceiling import resolution_ceiling
 from spineseg.learning.cascade import build
@@ -245,7 +244,15 @@ def skipped_steps(epochs: pd.DataFrame) -> int:
     return int(epochs.groupby("network")["skipped_steps"].max().sum())
 
 
-def training_cases(config: Config, cases: pd.DataFrame) -> list[str]:
-    """Names of the cases that the run was trained on."""
-    parts = split(cases, config)
-    return parts["case"][parts["split"] == "train"].astype(str).tolist()
+def training_cases(config: Config) -> list[str]:
+    """Names of the cases that the run was trained on, as its folder records them."""
+    parts = pd.read_csv(run_folder(config.run) / "splits.csv", dtype=str)
+    return parts["case"][parts["split"] == "train"].tolist()
+
+
+def settings(config: Config) -> dict[str, str | float]:
+    """How each network was set up, as `<network>_loss`, `<network>_norm` and `<network>_rate` (peak learning rate)."""
+    stages = {name: getattr(config, name) for networks in METHODS.values() for name in networks}
+    losses = {f"{name}_loss": stage.loss for name, stage in stages.items()}
+    norms = {f"{name}_norm": stage.network.norm for name, stage in stages.items()}
+    return losses | norms | {f"{name}_rate": stage.learning_rate for name, stage in stages.items()}

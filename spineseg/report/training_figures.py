@@ -24,7 +24,7 @@ def loss_curves(history, ax=None):
         ax.plot(part["epoch"], part["train_loss"], style, color=FAINT, linewidth=1.5)
         seen = part.dropna(subset="validation_loss")
         ax.plot(seen["epoch"], seen["validation_loss"], style, color=INK, linewidth=1.5, marker=".", label=network)
-    ax.plot([], [], color=FAINT, label="(grey) on training patches")
+    ax.plot([], [], color=FAINT, label="(grey) in training")
     ax.set(xlabel="epoch", ylabel="loss")
     ax.xaxis.get_major_locator().set_params(integer=True)
     ax.legend()
@@ -65,7 +65,8 @@ def identification_maps(history, axes=None):
     """Draw, epoch by epoch, which vertebrae a network names right: one heat map per network.
 
     Args:
-        history: Table with columns `network`, `epoch`, `vertebra`, `identified` (share of validation scans with it).
+        history: Table with columns `network`, `epoch`, `vertebra`, `identified` (share of the validation items
+            that hold it).
         axes: As many axes as networks; new ones when None.
 
     Returns:
