@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from spineseg import paths
 from spineseg.config import Config
 from spineseg.data import nifti
 
@@ -33,8 +34,10 @@ def home(tmp_path_factory):
         ct, labels, affine = column_of_vertebrae(seed)
         nifti.write(folder / "data" / "raw" / "tiny" / f"s{seed}_ct.nii.gz", ct, affine)
         nifti.write(folder / "data" / "raw" / "tiny" / f"s{seed}_seg.nii.gz", labels, affine)
+    real = paths.real_ct_folder()  # stays where it is, although the project's home moves
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SPINESEG_HOME", str(folder))
+        patch.setenv("SPINESEG_REALCT", str(real))
         yield folder
 
 
