@@ -25,7 +25,7 @@ class CohortConfig:
     neck_share: float = 0.0  # of phantoms whose view must hold C3; the others' views are drawn as in the population
     train_share: float = 0.8
     validation_share: float = 0.05
-    seed: int = 20261123  # of phantom case 0; the split of real data is drawn from it too
+    seed: int = 20261124  # of phantom case 0; the split of real data is drawn from it too
     spacing_mm: float = 3.0  # voxel size that phantoms are scanned at (some anisotropic about it)
     workers: int = 2  # processes that make or prepare cases
 
@@ -38,6 +38,8 @@ class PreparationConfig:
     coarse_spacing_mm: float = 12.0  # grid of the coarse stage, which sees the whole scan
     window_low_hu: float = -500.0  # maps to 0
     window_high_hu: float = 1300.0  # maps to 1
+    centre_hu: float = 40.0  # muscle; a network sees HU less this ...
+    unit_hu: float = 300.0  # ... in units of this, so that tissues differ by about 1
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,7 @@ class TrainingConfig:
     validation_patches: int = 3  # per validation case, the same at every epoch
     precision: str = "auto"  # auto (a timed probe decides), fp32 or bf16
     seed: int = 0
+    turned_share: float = 0.3  # patches that are turned and zoomed; the others are read voxel by voxel
     rotation_degrees: float = 8.0  # augmentation, largest angle about each axis
     scale_share: float = 0.12  # augmentation, largest relative zoom
     contrast_share: float = 0.12  # augmentation, largest relative gain; a quarter of it as the largest offset

@@ -38,3 +38,11 @@ def test_upsampling_a_linear_field_is_exact_between_voxel_centres():
     field = torch.arange(8.0).repeat(2, 4, 4, 1)
     half = np.diag([0.5, 0.5, 0.5, 1.0])
     assert torch.allclose(upsampled(field, half, (4, 4, 13))[0, 0, 0], torch.arange(13) / 2, atol=1e-5)
+
+
+def test_a_network_sees_muscle_at_zero_and_bone_near_one():
+    zero, unit = build(SMOKE, "baseline").standard
+    window = SMOKE.preparation
+    hu = torch.tensor([40.0, 340.0])
+    seen = ((hu - window.window_low_hu) / (window.window_high_hu - window.window_low_hu) - zero) / unit
+    assert seen.tolist() == pytest.approx([0, 1], abs=1e-6)

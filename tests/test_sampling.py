@@ -4,7 +4,7 @@ import torch
 
 from spineseg.config import Config
 from spineseg.learning.augment import Intensity, pose
-from spineseg.learning.sampling import Patches, TrainingCase, WholeScans, padded, sample, touched_box
+from spineseg.learning.sampling import Patches, TrainingCase, WholeScans, moved, padded, touched_box, whole_shift
 
 SMOKE = Config.load("smoke")
 
@@ -16,8 +16,9 @@ class MemoryStore:
         self.image, self.labels = image, labels
 
     def read_patch(self, case, start, shape):
-        box = tuple(slice(s, s + n) for s, n in zip(start, shape, strict=True))
-        return self.image[box], self.labels[box]
+        wide = [(max(-s, 0), max(s + n - f, 0)) for s, n, f in zip(start, shape, self.image.shape, strict=True)]
+        box = tuple(slice(s + w[0], s + w[0] + n) for s, n, w in zip(start, shape, wide, strict=True))
+        return np.pad(self.image, wide)[box], np.pad(self.labels, wide)[box]
 
 
 @pytest.fixture
@@ -33,31 +34,52 @@ def case():
     return TrainingCase("a", MemoryStore(image, labels), image.shape, fine, *small, coarse, foreground)
 
 
-def test_the_same_grid_gives_the_same_voxels():
-    volume = np.random.default_rng(0).random((5, 6, 7))
-    assert torch.allclose(sample(volume, np.eye(4), (5, 6, 7))[0], torch.from_numpy(volume).float(), atol=1e-5)
+def shifted(i, j, k):
+    grid = np.eye(4)
+    grid[:3, 3] = i, j, k
+    return grid
 
 
-def test_half_a_voxel_along_k_is_the_mean_of_neighbours():
-    volume = np.random.default_rng(0).random((4, 4, 4)).astype(np.float32)
-    shift = np.eye(4)
-    shift[2, 3] = 0.5
-    out = sample(volume, shift, (4, 4, 3))[0].numpy()
-    assert np.allclose(out, (volume[..., :3] + volume[..., 1:]) / 2, atol=1e-5)
+def test_a_grid_that_cuts_voxels_in_half_gives_the_mean_of_neighbours_and_no_voxel_twice():
+    volume = np.random.default_rng(0).random((4, 4, 6)).astype(np.float32)
+    labels = np.zeros(volume.shape, np.uint8)
+    labels[..., 2:5] = 7
+    image, named = moved(volume, labels, shifted(0, 0, 0.5), (4, 4, 5))
+    assert np.allclose(image[0], (volume[..., :5] + volume[..., 1:]) / 2, atol=1e-5)
+    assert (named > 0).sum(-1).unique().tolist() == [2]  # the ties at both ends go to the background
 
 
-def test_outside_is_air_or_the_repeated_edge():
-    volume, shift = np.ones((3, 3, 3), np.float32), np.eye(4)
-    shift[0, 3] = 10
-    assert sample(volume, shift, (2, 2, 2)).max() == 0
-    assert sample(volume, shift, (2, 2, 2), outside="border").min() == 1
+def test_a_turned_label_keeps_its_middle_where_the_image_has_it():
+    axes = np.stack(np.meshgrid(*[np.arange(24)] * 3, indexing="ij"))
+    ball = (np.linalg.norm(axes - 11.6, axis=0) < 6).astype(np.uint8) * 3
+    grid = pose(np.random.default_rng(1), SMOKE.training, (11.3, 11.9, 12.2), (20, 20, 20))
+    image, labels = moved((ball > 0).astype(np.float32), ball, grid, (20, 20, 20))
+    of_image = np.average(np.indices((20, 20, 20)).reshape(3, -1), axis=1, weights=image[0].numpy().ravel())
+    assert np.abs(np.argwhere(labels.numpy() == 3).mean(0) - of_image).max() < 0.05
 
 
-def test_a_patch_read_through_its_box_equals_one_from_the_whole(case):
+def test_outside_the_scan_is_air_and_background():
+    image, labels = moved(np.ones((3, 3, 3), np.float32), np.ones((3, 3, 3), np.uint8), shifted(10, 0, 0.5), (2, 2, 2))
+    assert image.max() == 0 and labels.max() == 0
+
+
+def test_only_whole_voxels_count_as_a_plain_shift():
+    assert whole_shift(shifted(-3, 0, 12)) == [-3, 0, 12]
+    assert whole_shift(shifted(0.5, 0, 0)) is None
+    assert whole_shift(pose(np.random.default_rng(0), SMOKE.training, (9, 9, 9), (4, 4, 4))) is None
+
+
+def test_a_plain_shift_reads_the_stored_voxels(case):
+    image, labels = case.cut(shifted(10, 8, 5), [16, 16, 16])
+    assert np.array_equal(image[0], case.store.image[10:26, 8:24, 5:21])
+    assert np.array_equal(labels, case.store.labels[10:26, 8:24, 5:21])
+
+
+def test_a_turned_patch_read_through_its_box_equals_one_from_the_whole(case):
     grid = pose(np.random.default_rng(3), SMOKE.training, (20, 15, 25), (16, 16, 16))
     image, labels = case.cut(grid, (16, 16, 16))
-    assert torch.allclose(image, sample(case.store.image, grid, (16, 16, 16)), atol=1e-4)
-    assert torch.equal(labels, sample(case.store.labels, grid, (16, 16, 16), mode="nearest")[0].long())
+    whole_image, whole_labels = moved(case.store.image, case.store.labels, grid, (16, 16, 16))
+    assert torch.allclose(image, whole_image, atol=1e-4) and torch.equal(labels, whole_labels)
 
 
 def test_the_touched_box_stays_inside_the_volume():

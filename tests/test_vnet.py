@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from spineseg.config import NetworkConfig
-from spineseg.learning.vnet import VNet, count_parameters, shapes
+from spineseg.learning.vnet import ChannelPReLU, VNet, count_parameters, shapes
 
 PAPER = NetworkConfig(kernel=5, norm="none")
 TINY = NetworkConfig(channels=(4, 8, 16), convolutions=(1, 2, 2), norm="group")
@@ -31,6 +31,32 @@ def test_logits_have_the_inputs_size(norm):
 def test_a_zero_head_begins_as_nothing():
     network = VNet(1, 3, TINY, zero_head=True)
     assert network(torch.randn(1, 1, 8, 8, 8)).abs().max() == 0
+
+
+def test_the_image_is_standardised_and_the_other_channels_are_not():
+    torch.manual_seed(0)
+    plain = VNet(2, 3, TINY)
+    scaled = VNet(2, 3, TINY, standard=(0.3, 0.5))
+    scaled.load_state_dict(plain.state_dict())
+    x = torch.rand(1, 2, 8, 8, 8)
+    by_hand = torch.cat(((x[:, :1] - 0.3) / 0.5, x[:, 1:]), 1)
+    assert torch.allclose(scaled(x), plain(by_hand), atol=1e-6)
+
+
+def test_the_faster_prelu_is_torchs_own_with_its_gradients():
+    torch.manual_seed(0)
+    ours, theirs = ChannelPReLU(4).double(), torch.nn.PReLU(4).double()
+    torch.nn.init.uniform_(ours.weight, -0.5, 1.5)
+    theirs.load_state_dict(ours.state_dict())
+    results = []
+    for module in (ours, theirs):
+        x = torch.linspace(-2, 2, 2 * 4 * 3 * 3 * 3, dtype=torch.float64).view(2, 4, 3, 3, 3).requires_grad_()
+        y = module(x)
+        (y * x.detach().cos()).sum().backward()
+        results.append((y, x.grad, module.weight.grad))
+    assert all(torch.allclose(a, b) for a, b in zip(*results, strict=True))
+    x = torch.randn(1, 4, 2, 2, 2, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(ours, (x,))
 
 
 def test_a_size_that_does_not_divide_is_named():

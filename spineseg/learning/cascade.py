@@ -11,8 +11,9 @@ from torch import Tensor, nn
 
 from spineseg.anatomy.labels import N_CLASSES, N_VERTEBRAE
 from spineseg.config import Config
+from spineseg.data.geometry import resample_image
 from spineseg.learning.ordering import ordered
-from spineseg.learning.sampling import padded, padding, sample
+from spineseg.learning.sampling import padded, padding
 from spineseg.learning.vnet import VNet
 
 PERIOD = 4.0  # vertebrae per turn of the sine and cosine: neighbours differ, and which way is up is plain
@@ -30,8 +31,10 @@ def build(config: Config, network: str) -> VNet:
         A V-Net with 26 outputs; the fine one takes the coarse channels too and its head starts at zero.
     """
     fine = network == "fine"
-    stage = getattr(config, network)
-    return VNet(1 + EXTRA_CHANNELS * fine, N_CLASSES, stage.network, zero_head=fine)
+    stage, window = getattr(config, network), config.preparation
+    width = window.window_high_hu - window.window_low_hu
+    standard = ((window.centre_hu - window.window_low_hu) / width, window.unit_hu / width)
+    return VNet(1 + EXTRA_CHANNELS * fine, N_CLASSES, stage.network, zero_head=fine, standard=standard)
 
 
 def pad_to(image: Tensor, multiple) -> Tensor:
@@ -90,7 +93,7 @@ def level_channels(logits: Tensor) -> Tensor:
 
 def upsampled(logits: Tensor, to_coarse: np.ndarray, shape) -> Tensor:
     """Coarse logits `(26, i, j, k)` on a fine grid of `shape`, trilinear, edge repeated."""
-    return sample(logits, to_coarse, shape, outside="border")
+    return resample_image(logits, np.eye(4), to_coarse, shape, antialias=False)
 
 
 def fine_logits(network: nn.Module, image: Tensor, coarse: Tensor) -> Tensor:

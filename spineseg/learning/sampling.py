@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from spineseg.config import StageConfig, TrainingConfig
+from spineseg.data.geometry import resample_image, resample_labels
 from spineseg.data.store import Store
 from spineseg.learning.augment import Intensity, pose
 
@@ -31,31 +32,6 @@ def touched_box(to_volume: np.ndarray, shape, size) -> tuple[np.ndarray, np.ndar
     low = np.clip(np.floor(corners[:, :3].min(0)).astype(int) - 1, 0, np.array(size) - 1)
     high = np.clip(np.ceil(corners[:, :3].max(0)).astype(int) + 2, 1, size)
     return low, np.maximum(high, low + 1)
-
-
-def sample(volume, to_volume: np.ndarray, shape, *, mode: str = "bilinear", outside: str = "zeros") -> Tensor:
-    """Values of a volume on another grid.
-
-    Args:
-        volume: `(I, J, K)` or `(C, I, J, K)` array or tensor.
-        to_volume: `(4, 4)`, index on the new grid to index in the volume.
-        shape: Side lengths of the new grid, voxels.
-        mode: `bilinear` (trilinear in 3D) or `nearest`.
-        outside: `zeros`, or `border` to repeat the edge.
-
-    Returns:
-        float32 `(C, *shape)`; C is 1 for a volume without channels.
-    """
-    values = torch.as_tensor(volume).float()
-    values = values if values.ndim == 4 else values[None]
-    # grid_sample's own [-1, 1] with voxel centres at the corners; it names the last axis first
-    extent = np.maximum(np.array(values.shape[1:]) - 1, 1)
-    matrix = torch.from_numpy((to_volume[:3] * (2 / extent)[:, None]).astype(np.float32)).to(values.device)
-    axes = [torch.arange(n, dtype=torch.float32, device=values.device) for n in shape]
-    i, j, k = axes[0][:, None, None], axes[1][None, :, None], axes[2][None, None, :]
-    along = [matrix[d, 0] * i + matrix[d, 1] * j + matrix[d, 2] * k + (matrix[d, 3] - 1) for d in (2, 1, 0)]
-    grid = torch.stack(along, -1)[None]
-    return F.grid_sample(values[None], grid, mode=mode, padding_mode=outside, align_corners=True)[0]
 
 
 @dataclass(frozen=True)
@@ -92,11 +68,39 @@ class TrainingCase:
 
     def cut(self, grid: np.ndarray, shape) -> tuple[Tensor, Tensor]:
         """A patch of image `(1, *shape)` float32 and labels `(*shape)` int64; air and background outside the scan."""
+        if (start := whole_shift(grid)) is not None:  # nothing to interpolate: the voxels that prediction sees
+            image, labels = self.store.read_patch(self.case, start, shape)
+            return torch.from_numpy(image)[None], torch.from_numpy(labels).long()
         low, high = touched_box(grid, shape, self.shape)
         image, labels = self.store.read_patch(self.case, low.tolist(), (high - low).tolist())
         within = grid.copy()
         within[:3, 3] -= low
-        return sample(image, within, shape), sample(labels, within, shape, mode="nearest")[0].long()
+        return moved(image, labels, within, shape)
+
+
+def whole_shift(grid: np.ndarray) -> list[int] | None:
+    """First voxel of a patch that is neither turned, zoomed nor moved by parts of a voxel; None for any other."""
+    start = np.rint(grid[:3, 3])
+    plain = np.allclose(grid[:3, :3], np.eye(3), atol=1e-9) and np.allclose(grid[:3, 3], start, atol=1e-6)
+    return start.astype(int).tolist() if plain else None
+
+
+def moved(image, labels, grid: np.ndarray, shape) -> tuple[Tensor, Tensor]:
+    """Image and labels on another grid: trilinear, and the class with the largest interpolated share.
+
+    Args:
+        image: `(I, J, K)` float32 array.
+        labels: `(I, J, K)` uint8 array.
+        grid: `(4, 4)`, index on the new grid to index in the arrays.
+        shape: Side lengths of the new grid, voxels.
+
+    Returns:
+        `(1, *shape)` float32 and `(*shape)` int64; air and background outside.
+    """
+    image, labels = torch.as_tensor(image), torch.as_tensor(labels)
+    still = np.eye(4)
+    out = resample_image(image, still, grid, shape, antialias=False, fill=0.0)
+    return out[None], resample_labels(labels, still, grid, shape).long()
 
 
 def padded(shape, multiple) -> tuple[int, int, int]:
@@ -137,8 +141,7 @@ class WholeScans(Dataset):
         centre = _crop_centre(case, size, shape, rng)
         grid = pose(rng, self.training, centre, shape)
         target = padded(shape, self.stage.patch)
-        image = sample(case.coarse_image, grid, shape.tolist())
-        labels = sample(case.coarse_labels, grid, shape.tolist(), mode="nearest")[0].long()
+        image, labels = moved(case.coarse_image, case.coarse_labels, grid, shape.tolist())
         image = Intensity.draw(rng, self.training)(image, blur=False)
         pad = padding(shape.tolist(), target)
         return {"case": case.case, "image": F.pad(image, pad), "labels": F.pad(labels, pad)}
@@ -188,7 +191,10 @@ class Patches(Dataset):
             centre = voxels[rng.integers(len(voxels))] + rng.uniform(-0.25, 0.25, 3) * patch
         else:
             centre = rng.uniform(0, 1, 3) * np.array(case.shape)
-        grid = pose(rng, self.training if self.augmented else None, centre, patch)
+        turned = self.augmented and rng.random() < self.training.turned_share
+        if not turned:  # whole voxels: between them, image and labels would be rounded apart
+            centre = np.round(centre - (patch - 1) / 2) + (patch - 1) / 2
+        grid = pose(rng, self.training if turned else None, centre, patch)
         image, labels = case.cut(grid, patch.tolist())
         coarse = torch.from_numpy(case.coarse_image)[None]
         if self.augmented:

@@ -8,6 +8,7 @@ Source:
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from spineseg.config import NetworkConfig
@@ -33,6 +34,32 @@ def _widen(x: Tensor, channels: int) -> Tensor:
     return x.repeat(1, times, 1, 1, 1)[:, :channels]
 
 
+class _Bend(torch.autograd.Function):
+    """`x` where it is positive, `slope * x` elsewhere; the way back is a few passes over memory in place of torch's
+    PReLU, which took a fifth of a training step on a CPU."""
+
+    @staticmethod
+    def forward(ctx, x: Tensor, slope: Tensor) -> Tensor:
+        ctx.save_for_backward(x, slope)
+        return F.prelu(x, slope.flatten())
+
+    @staticmethod
+    def backward(ctx, upstream: Tensor):
+        x, slope = ctx.saved_tensors
+        above = torch.ops.aten.threshold_backward(upstream, x, 0.0)  # upstream where x is positive, else 0
+        below = upstream - above
+        of_slope = (below * x).flatten(2).sum(2).sum(0)
+        return below.mul_(slope).add_(above), of_slope.view_as(slope)
+
+
+class ChannelPReLU(nn.PReLU):
+    """`torch.nn.PReLU` with one slope per channel, faster to train on a CPU; the same parameter and values."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`(N, channels, I, J, K)` to the same."""
+        return _Bend.apply(x, self.weight.to(x.dtype).view(1, -1, 1, 1, 1))
+
+
 class Stage(nn.Module):
     """Some convolutions at one resolution; the stage's input is added before the last activation.
 
@@ -51,7 +78,7 @@ class Stage(nn.Module):
             nn.Conv3d(a, b, config.kernel, padding=config.kernel // 2) for a, b in zip(widths, widths[1:], strict=False)
         )
         self.norms = nn.ModuleList(_norm(config.norm, channels) for _ in range(convolutions))
-        self.activations = nn.ModuleList(nn.PReLU(channels) for _ in range(convolutions))
+        self.activations = nn.ModuleList(ChannelPReLU(channels) for _ in range(convolutions))
 
     def forward(self, x: Tensor) -> Tensor:
         """`(N, in_channels, I, J, K)` to `(N, channels, I, J, K)`."""
@@ -84,7 +111,7 @@ class Resize(nn.Module):
     def __init__(self, in_channels: int, channels: int, config: NetworkConfig, *, up: bool):
         super().__init__()
         self.convolution = (nn.ConvTranspose3d if up else nn.Conv3d)(in_channels, channels, 2, stride=2)
-        self.norm, self.activation = _norm(config.norm, channels), nn.PReLU(channels)
+        self.norm, self.activation = _norm(config.norm, channels), ChannelPReLU(channels)
 
     def forward(self, x: Tensor) -> Tensor:
         """`(N, in_channels, I, J, K)` to half or twice the side lengths."""
@@ -99,11 +126,16 @@ class VNet(nn.Module):
         out_channels: Classes, background included.
         config: Channels, convolutions, kernel, norm.
         zero_head: Start the last layer at zero, so that the network begins as a correction of nothing.
+        standard: Value that is 0 and length that is 1 to the network, in units of the first channel, the image. A CT
+            window from air to metal leaves bone and muscle a tenth apart, which a network is slow to learn from.
     """
 
-    def __init__(self, in_channels: int, out_channels: int, config: NetworkConfig, *, zero_head: bool = False):
+    def __init__(
+        self, in_channels: int, out_channels: int, config: NetworkConfig, *, zero_head: bool = False,
+        standard: tuple[float, float] = (0.0, 1.0),
+    ):  # fmt: skip
         super().__init__()
-        self.config, self.in_channels, self.out_channels = config, in_channels, out_channels
+        self.config, self.in_channels, self.out_channels, self.standard = config, in_channels, out_channels, standard
         widths, counts = config.channels, config.convolutions
         self.encoder = nn.ModuleList([Stage(in_channels, widths[0], counts[0], config)])
         self.down = nn.ModuleList()
@@ -140,6 +172,8 @@ class VNet(nn.Module):
         """
         if any(n % self.multiple for n in x.shape[2:]):
             raise ValueError(f"side lengths must divide by {self.multiple}, got {tuple(x.shape[2:])}; pad the input")
+        zero, unit = self.standard
+        x = torch.cat(((x[:, :1] - zero) / unit, x[:, 1:]), 1)
         skips = [self.encoder[0](x)]
         for down, stage in zip(self.down[:-1], self.encoder[1:-1], strict=True):
             skips.append(stage(down(skips[-1])))

@@ -42,11 +42,11 @@ def draw_bone(tissue: dict, rng: np.random.Generator) -> dict:
     """
     core = float(np.clip(0.7 * tissue["marrow"] + rng.normal(36.0, 16.0), 70.0, 200.0))
     return {
-        "cortical": float(rng.uniform(500.0, 900.0)),
+        "cortical": float(rng.uniform(600.0, 1000.0)),
         "core": core,
-        "posterior": float(np.clip(core * rng.uniform(0.85, 1.35) + rng.normal(20.0, 25.0), 55.0, 280.0)),
-        "shell_mm": float(rng.uniform(0.45, 1.0)),
-        "dense": float(rng.uniform(0.05, 0.5)),
+        "posterior": float(np.clip(core * rng.uniform(0.6, 1.1) + rng.normal(0.0, 25.0), 10.0, 250.0)),
+        "shell_mm": float(rng.uniform(0.45, 0.95)),
+        "dense": float(rng.uniform(0.0, 0.3)),
         "texture": float(rng.uniform(0.12, 0.4)),
         "margin_mm": float(rng.uniform(0.2, 0.7)),
         "core_share": 1.0 + np.cumsum(rng.normal(0.0, 0.03, N_VERTEBRAE)) + rng.normal(0.0, 0.04, N_VERTEBRAE),
@@ -126,7 +126,7 @@ def _paint_vertebra(canvas, raster: Raster, pose: Pose, bone, generator, *, frac
     marrow = of_body * (core - bone["posterior"]) + bone["posterior"]
     under_shell = (distance / _DENSE_MM + 1.0).clamp_(0.0, 1.0)  # trabeculae are closest where the load enters
     marrow = marrow * (1.0 + bone["dense"] * under_shell + bone["texture"] * _texture(canvas, span, generator))
-    shell = bone["shell_mm"] * (1.35 - 0.35 * of_body)  # arches have the thicker cortex
+    shell = bone["shell_mm"] * (1.5 - 0.5 * of_body)  # arches have the thicker cortex
     _paint_bone(canvas, span, distance, shell, bone["cortical"], marrow, share)
 
 
