@@ -61,7 +61,7 @@ class StageConfig:
     patch: tuple[int, int, int] = (64, 64, 64)  # voxels; the coarse stage pads the whole scan to multiples of its own
     batch: int = 2  # patches per step
     steps_per_epoch: int = 8
-    learning_rate: float = 3e-3  # peak of the cosine
+    learning_rate: float = 2e-3  # peak of the cosine
     loss: str = "dice_ce_binary"  # or dice_ce, or dice (the paper's)
     naming_weight: float = 1.0  # of the cross-entropy among the 25 names over vertebra voxels; not used with dice
     foreground_share: float = 0.9  # patches centred on a vertebra voxel, classes drawn evenly
@@ -136,7 +136,8 @@ class Config:
     preparation: PreparationConfig = PreparationConfig()
     baseline: StageConfig = field(default_factory=_baseline)
     coarse: StageConfig = StageConfig(batch=1)  # whole scans differ in size, so one at a time
-    fine: StageConfig = StageConfig(naming_weight=0.2)  # names are mostly settled by then
+    # names are mostly settled by then; a patch is never so small that instance norm has nothing to average
+    fine: StageConfig = StageConfig(network=NetworkConfig(norm="instance"), naming_weight=0.2)
     training: TrainingConfig = TrainingConfig()
     inference: InferenceConfig = InferenceConfig()
     evaluation: EvaluationConfig = EvaluationConfig()

@@ -25,7 +25,6 @@ PROFILES: dict[str, dict[str, Any]] = {
         "baseline.patch": (48, 48, 48), "baseline.batch": 1, "baseline.steps_per_epoch": 3,
         "coarse.network.channels": (8, 16, 32, 64, 128), "coarse.network.convolutions": (1, 2, 2, 2, 2),
         "coarse.patch": (16, 16, 16), "coarse.steps_per_epoch": 48,
-        "coarse.learning_rate": 5e-3, "fine.learning_rate": 5e-3,
         "fine.network.channels": (8, 16, 32, 64), "fine.network.convolutions": (1, 2, 2, 2),
         "fine.patch": (48, 48, 48), "fine.batch": 1, "fine.steps_per_epoch": 44, "fine.foreground_share": 0.95,
         "inference.patch": (64, 64, 64),
