@@ -81,7 +81,7 @@ def predict(cts: Positional[tuple[Path, ...]], out: Path, run: str = "demo", met
             volume = nifti.read_ct(ct)  # a bad file is named before any network is loaded
             predictor = predictor or Predictor(load_config(run), method)
             prediction = predictor(volume)
-            table = vertebra_table(prediction)
+            table = vertebra_table(prediction, predictor.config.inference.sure)
             nifti.write(out / f"{stem}_seg.nii.gz", prediction.labels, prediction.affine)
             write_text(out / f"{stem}_vertebrae.csv", table.to_csv(index=False))
         except CaseError as error:

@@ -7,9 +7,9 @@ import difflib
 import hashlib
 import json
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
+from spineseg import limits
 from spineseg.profiles import PROFILES
 
 
@@ -68,6 +68,21 @@ class StageConfig:
 
 
 @dataclass(frozen=True)
+class OrderingConfig:
+    """How the order of the vertebrae binds the coarse names."""
+
+    cervical_mm: float = 18.0  # from one vertebra to the next; only the order of magnitude matters
+    thoracic_mm: float = 25.0
+    lumbar_mm: float = 36.0
+    sacral_mm: float = 30.0
+    half_voxels: float = 4.0  # a slice with as many expected vertebra voxels counts half of a full one
+    weight: float = 0.7  # of a slice's evidence: neighbours see nearly the same, so each counts less than a new one
+    reach_mm: float = 24.0  # spinous processes hang this far below their own body
+    least: float = 1e-3  # probability of a name: a slice is never quite sure
+    period: float = 4.0  # vertebrae per turn of the sine and cosine that tell the fine stage the level
+
+
+@dataclass(frozen=True)
 class TrainingConfig:
     """What the stages share."""
 
@@ -98,6 +113,7 @@ class InferenceConfig:
     overlap_share: float = 0.25  # of the window
     margin_mm: float = 18.0  # around the coarse spine, fine windows cover it
     smallest_ml: float = 1.0  # components below are dropped
+    sure: float = 0.6  # mean probability of a vertebra below which a person should look at it
 
 
 @dataclass(frozen=True)
@@ -138,6 +154,7 @@ class Config:
     coarse: StageConfig = StageConfig(batch=1)  # whole scans differ in size, so one at a time
     # names are mostly settled by then; a patch is never so small that instance norm has nothing to average
     fine: StageConfig = StageConfig(network=NetworkConfig(norm="instance"), naming_weight=0.2)
+    ordering: OrderingConfig = OrderingConfig()
     training: TrainingConfig = TrainingConfig()
     inference: InferenceConfig = InferenceConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
@@ -184,7 +201,7 @@ class Config:
         Raises:
             ValueError: If one is not; the message names it, what is expected and what was found.
         """
-        _check(self)
+        limits.check(self)
         return self
 
     def to_dict(self) -> dict[str, Any]:
@@ -239,47 +256,3 @@ def _cast(name: str, current, value):
     if type(value) is not type(current):
         raise ValueError(f"parameter {name!r} must be {type(current).__name__}, got {value!r}")
     return value
-
-
-def _check(config: Config) -> None:
-    def need(ok: bool, name: str, expected: str, found) -> None:
-        if not ok:
-            raise ValueError(f"parameter {name!r} must be {expected}, got {found!r}")
-
-    t = config.training
-    need(t.epochs >= 1, "training.epochs", "1 or more", t.epochs)
-    need(t.validate_every >= 1, "training.validate_every", "1 or more", t.validate_every)
-    need(0 <= t.ema_decay < 1, "training.ema_decay", "in [0, 1)", t.ema_decay)
-    plain = bool(config.run) and Path(config.run).name == config.run and not config.run.startswith(".")
-    need(plain, "run", "a plain folder name", config.run)
-    deepest = max(len(config.baseline.network.channels), len(config.fine.network.channels)) - 1
-    fits = all(p > 0 and p % 2**deepest == 0 for p in config.inference.patch)
-    need(fits, "inference.patch", f"multiples of {2**deepest} voxels", config.inference.patch)
-    need(t.precision in ("auto", "fp32", "bf16"), "training.precision", "auto, fp32 or bf16", t.precision)
-    layouts = ("phantom", "kaggle", "pairs")
-    need(config.cohort.layout in layouts, "cohort.layout", "phantom, kaggle or pairs", config.cohort.layout)
-    for name in ("cohort.spacing_mm", "preparation.spacing_mm", "preparation.coarse_spacing_mm"):
-        section, key = name.split(".")
-        value = getattr(getattr(config, section), key)
-        need(0.2 <= value <= 30, name, "between 0.2 and 30 mm", value)
-    window = (config.preparation.window_low_hu, config.preparation.window_high_hu)
-    need(window[0] < window[1], "preparation.window_low_hu", "below window_high_hu", window)
-    overlap = config.inference.overlap_share
-    need(0 <= overlap < 1, "inference.overlap_share", "in [0, 1)", overlap)
-    need(config.coarse.batch == 1, "coarse.batch", "1, since whole scans differ in size", config.coarse.batch)
-    for stage in ("baseline", "coarse", "fine"):
-        s: StageConfig = getattr(config, stage)
-        multiple = 2 ** (len(s.network.channels) - 1)
-        norms, losses = ("none", "instance", "group"), ("dice", "dice_ce", "dice_ce_binary")
-        need(s.network.kernel in (3, 5), f"{stage}.network.kernel", "3 or 5", s.network.kernel)
-        need(s.network.norm in norms, f"{stage}.network.norm", f"one of {', '.join(norms)}", s.network.norm)
-        need(s.loss in losses, f"{stage}.loss", f"one of {', '.join(losses)}", s.loss)
-        need(
-            all(p > 0 and p % multiple == 0 for p in s.patch),
-            f"{stage}.patch",
-            f"multiples of {multiple} voxels",
-            s.patch,
-        )
-        same = len(s.network.convolutions) == len(s.network.channels)
-        need(same, f"{stage}.network.convolutions", "as many as channels", s.network.convolutions)
-        need(s.batch >= 1 and s.steps_per_epoch >= 1, f"{stage}.batch", "1 or more", (s.batch, s.steps_per_epoch))

@@ -58,7 +58,7 @@ def test_the_table_flags_what_a_person_should_look_at():
     labels[3:7, 3:7, 0:8], labels[3:7, 3:7, 10:18], labels[3:7, 3:7, 30:38] = 24, 23, 21
     confidence = np.full(26, 0.9)
     confidence[23] = 0.3
-    table = vertebra_table(Prediction(labels, np.diag([2.0, 2.0, 2.0, 1.0]), confidence))
+    table = vertebra_table(Prediction(labels, np.diag([2.0, 2.0, 2.0, 1.0]), confidence), 0.6)
     assert table.vertebra.tolist() == ["L2", "L4", "L5"]
     reasons = dict(zip(table.vertebra, table.reason, strict=True))
     assert reasons == {"L2": "L3 is missing below it", "L4": "low confidence", "L5": "cut by the edge of the scan"}
@@ -67,5 +67,5 @@ def test_the_table_flags_what_a_person_should_look_at():
 
 
 def test_nothing_found_is_an_empty_table():
-    table = vertebra_table(Prediction(np.zeros((4, 4, 4), np.uint8), np.eye(4), np.full(26, np.nan)))
+    table = vertebra_table(Prediction(np.zeros((4, 4, 4), np.uint8), np.eye(4), np.full(26, np.nan)), 0.6)
     assert len(table) == 0 and "review" in table

@@ -4,7 +4,11 @@ import numpy as np
 import pytest
 import torch
 
+from spineseg.anatomy.labels import REGION_OF, VERTEBRAE
+from spineseg.config import OrderingConfig
 from spineseg.learning.ordering import chain, ordered, slice_evidence
+
+OPTIONS = OrderingConfig()
 
 
 def column(names, *, sure=4.0, pitch=3):
@@ -26,14 +30,14 @@ def read(logits, pitch=3):
 
 def test_a_spine_in_order_keeps_its_names():
     names = list(range(15, 26))
-    assert read(ordered(column(names), 9.0)) == names
+    assert read(ordered(column(names), 9.0, OPTIONS)) == names
 
 
 def test_a_name_out_of_order_gives_way_to_its_neighbourhood():
     names = list(range(10, 22))
     wrong = names.copy()
     wrong[5] = 21
-    result = read(ordered(column(wrong), 9.0))
+    result = read(ordered(column(wrong), 9.0, OPTIONS))
     assert result == sorted(result) and result[5] in (14, 15, 16)
     assert result[:5] + result[6:] == names[:5] + names[6:]
 
@@ -41,20 +45,20 @@ def test_a_name_out_of_order_gives_way_to_its_neighbourhood():
 def test_a_stretch_that_says_nothing_is_filled_from_both_ends():
     names = list(range(12, 22))
     silent = [n if i < 3 or i > 6 else 0 for i, n in enumerate(names)]
-    result = read(ordered(column(silent), 9.0))
+    result = read(ordered(column(silent), 9.0, OPTIONS))
     assert result[:3] == names[:3] and result[-3:] == names[-3:] and result == sorted(result)
 
 
 def test_foreground_is_left_alone():
     logits = torch.randn(26, 4, 5, 12, generator=torch.Generator().manual_seed(0))
-    before, after = (x.softmax(0)[0] for x in (logits, ordered(logits, 9.0)))
+    before, after = (x.softmax(0)[0] for x in (logits, ordered(logits, 9.0, OPTIONS)))
     assert torch.allclose(before, after, atol=1e-5)
 
 
 def test_an_empty_scan_is_left_alone():
     logits = torch.zeros(26, 3, 3, 8)
     logits[0] = 20
-    assert torch.equal(ordered(logits, 9.0), logits)
+    assert torch.equal(ordered(logits, 9.0, OPTIONS), logits)
 
 
 def test_evidence_runs_from_the_head_down():
@@ -66,8 +70,9 @@ def test_empty_slices_above_and_below_change_nothing():
     rng = np.random.default_rng(0)
     evidence, mass = rng.normal(0, 1, (8, 25)), np.full(8, 6.0)
     air = np.zeros((9, 25))
-    longer = chain(np.concatenate((air, evidence, air)), np.concatenate((np.zeros(9), mass, np.zeros(9))), 12.0)
-    assert np.allclose(longer[9:17], chain(evidence, mass, 12.0), atol=1e-9)
+    padded = np.concatenate((np.zeros(9), mass, np.zeros(9)))
+    longer = chain(np.concatenate((air, evidence, air)), padded, 12.0, OPTIONS)
+    assert np.allclose(longer[9:17], chain(evidence, mass, 12.0, OPTIONS), atol=1e-9)
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -75,12 +80,10 @@ def test_the_chain_equals_the_sum_over_all_paths(seed):
     """Three slices, every path of 25 ** 3 weighed by hand."""
     rng = np.random.default_rng(seed)
     evidence, mass = rng.normal(0, 2, (3, 25)), np.array([9.0, 2.0, 5.0])
-    posterior = chain(evidence, mass, 12.0)
-    from spineseg.learning import ordering as o
-
-    onward = np.array([min(12.0 / o.PITCH_MM[o.REGION_OF[v]], 0.9) for v in o.VERTEBRAE])
+    posterior = chain(evidence, mass, 12.0, OPTIONS)
+    onward = np.array([min(12.0 / getattr(OPTIONS, f"{REGION_OF[v]}_mm"), 0.9) for v in VERTEBRAE])
     onward[-1] = 0
-    like = np.exp((o.EVIDENCE_WEIGHT * mass / (mass + o.EVIDENCE_VOXELS))[:, None] * evidence)
+    like = np.exp((OPTIONS.weight * mass / (mass + OPTIONS.half_voxels))[:, None] * evidence)
     total = np.zeros((3, 25))
     for path in itertools.product(range(25), repeat=3):
         weight = 1.0

@@ -16,7 +16,6 @@ from spineseg.learning.ordering import ordered
 from spineseg.learning.sampling import padded, padding
 from spineseg.learning.vnet import VNet
 
-PERIOD = 4.0  # vertebrae per turn of the sine and cosine: neighbours differ, and which way is up is plain
 EXTRA_CHANNELS = 4  # level (linear, sine, cosine) and foreground probability
 
 
@@ -70,23 +69,24 @@ def named_logits(network: nn.Module, image: Tensor, config: Config) -> Tensor:
         float32 `(26, I, J, K)`.
     """
     logits = coarse_logits(network, image, config.coarse.patch)
-    return ordered(logits, config.preparation.coarse_spacing_mm)
+    return ordered(logits, config.preparation.coarse_spacing_mm, config.ordering)
 
 
-def level_channels(logits: Tensor) -> Tensor:
+def level_channels(logits: Tensor, period: float) -> Tensor:
     """What the coarse logits say about level and foreground, as inputs of the fine network.
 
     The level is the mean identifier of the 25 under their own softmax, so it is defined in the background too.
 
     Args:
         logits: `(N, 26, I, J, K)`, coarse logits on the patch's grid.
+        period: Vertebrae per turn: neighbours differ, and which way is up is plain.
 
     Returns:
-        `(N, 4, I, J, K)`: level / 25, its sine and cosine with a period of four vertebrae, foreground probability.
+        `(N, 4, I, J, K)`: level / 25, its its sine and cosine, foreground probability.
     """
     ids = torch.arange(1, N_CLASSES, dtype=logits.dtype, device=logits.device)
     level = (logits[:, 1:].softmax(1) * ids[:, None, None, None]).sum(1)  # no matrix product: autocast would round it
-    turn = level * (2 * math.pi / PERIOD)
+    turn = level * (2 * math.pi / period)
     foreground = torch.sigmoid(logits[:, 1:].logsumexp(1) - logits[:, 0])
     return torch.stack([level / N_VERTEBRAE, turn.sin(), turn.cos(), foreground], 1)
 
@@ -96,15 +96,16 @@ def upsampled(logits: Tensor, to_coarse: np.ndarray, shape) -> Tensor:
     return resample_image(logits, np.eye(4), to_coarse, shape, antialias=False)
 
 
-def fine_logits(network: nn.Module, image: Tensor, coarse: Tensor) -> Tensor:
+def fine_logits(network: nn.Module, image: Tensor, coarse: Tensor, period: float) -> Tensor:
     """Coarse logits plus the fine network's correction.
 
     Args:
         network: The fine V-Net, five inputs.
         image: `(N, 1, I, J, K)` patch in window units.
         coarse: `(N, 26, I, J, K)` coarse logits on the patch's grid.
+        period: Of `level_channels`.
 
     Returns:
         float32 `(N, 26, I, J, K)`.
     """
-    return coarse + network(torch.cat((image, level_channels(coarse)), 1)).float()
+    return coarse + network(torch.cat((image, level_channels(coarse, period)), 1)).float()

@@ -27,7 +27,6 @@ from spineseg.learning.cascade import fine_logits, named_logits, upsampled
 from spineseg.learning.training import METHODS, load_network
 from spineseg.learning.windows import label_by_windows, wanted
 
-LOW_CONFIDENCE = 0.6  # mean probability below which a vertebra is flagged
 CENTRE_COLUMNS = ("centroid_r_mm", "centroid_a_mm", "centroid_s_mm")
 TABLE_COLUMNS = ["vertebra", "volume_ml", *CENTRE_COLUMNS, "confidence", "at_border", "review", "reason"]
 
@@ -105,7 +104,8 @@ class Predictor:
                     return self.networks[name](patch)[0].float()
                 shift = np.eye(4)
                 shift[:3, 3] = start
-                return fine_logits(self.networks[name], patch, upsampled(coarse, to_coarse @ shift, window)[None])[0]
+                there = upsampled(coarse, to_coarse @ shift, window)[None]
+                return fine_logits(self.networks[name], patch, there, self.config.ordering.period)[0]
 
         labels, confidence = label_by_windows(logits_of, low, high, chosen, window, shape, self.device)
         return self._cleaned(labels), confidence
@@ -139,8 +139,12 @@ class Predictor:
         return Prediction(np.asarray(labels), volume.affine, confidence)
 
 
-def vertebra_table(prediction: Prediction) -> pd.DataFrame:
+def vertebra_table(prediction: Prediction, sure: float) -> pd.DataFrame:
     """What was found, one row per vertebra from the head down.
+
+    Args:
+        prediction: One scan's.
+        sure: Mean probability below which a vertebra is to be reviewed.
 
     Returns:
         `vertebra, volume_ml, centroid_r_mm, centroid_a_mm, centroid_s_mm, confidence, at_border, review, reason`;
@@ -166,7 +170,7 @@ def vertebra_table(prediction: Prediction) -> pd.DataFrame:
             for yes, text in (
                 (border, "cut by the edge of the scan"),
                 (gap, f"{VERTEBRAE[min(index + 1, len(VERTEBRAE) - 1)]} is missing below it"),
-                (not prediction.confidence[i] >= LOW_CONFIDENCE, "low confidence"),
+                (not prediction.confidence[i] >= sure, "low confidence"),
             )
             if yes
         ]
@@ -207,7 +211,8 @@ def predict_files(
         target = folder / f"{case}.nii.gz"
         if not target.is_file() or target.stat().st_mtime < Path(ct).stat().st_mtime:
             prediction = predictor(nifti.read_ct(ct))
-            write_text(folder / f"{case}_vertebrae.csv", vertebra_table(prediction).to_csv(index=False))
+            table = vertebra_table(prediction, predictor.config.inference.sure)
+            write_text(folder / f"{case}_vertebrae.csv", table.to_csv(index=False))
             nifti.write(target, prediction.labels, prediction.affine)
         rows.append({"case": case, "prediction": target})
     return pd.DataFrame(rows, columns=["case", "prediction"])

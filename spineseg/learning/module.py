@@ -108,7 +108,7 @@ class NetworkTraining(L.LightningModule):
             with torch.no_grad():
                 coarse = [self._named(case, c) for case, c in zip(batch["case"], batch["coarse"], strict=True)]
                 coarse = torch.stack([upsampled(c, m, shape) for c, m in zip(coarse, batch["to_coarse"], strict=True)])
-            return fine_logits(network, batch["image"], coarse)
+            return fine_logits(network, batch["image"], coarse, self.config.ordering.period)
 
     def _named(self, case: str, image: Tensor) -> Tensor:
         """Coarse logits of a case; the latest cases are kept, since the coarse network no longer changes."""

@@ -16,13 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from spineseg.anatomy.labels import N_VERTEBRAE, REGION_OF, VERTEBRAE
-
-# mm from one vertebra to the next; the chain only needs the order of magnitude, so one number per region
-PITCH_MM = {"cervical": 18.0, "thoracic": 25.0, "lumbar": 36.0, "sacral": 30.0}
-EVIDENCE_VOXELS = 4.0  # a slice with as many expected vertebra voxels counts half of a full one
-EVIDENCE_WEIGHT = 0.7  # neighbouring slices see nearly the same voxels, so each counts less than an independent one
-REACH_MM = 24.0  # spinous processes hang this far below their own body
-FLOOR = 1e-3  # smallest probability of a name: a slice is never quite sure
+from spineseg.config import OrderingConfig
 
 
 def slice_evidence(logits: Tensor) -> tuple[np.ndarray, np.ndarray]:
@@ -42,18 +36,19 @@ def slice_evidence(logits: Tensor) -> tuple[np.ndarray, np.ndarray]:
     return mean.flip(0).double().cpu().numpy(), mass.flip(0).double().cpu().numpy()
 
 
-def chain(evidence: np.ndarray, mass: np.ndarray, spacing_mm: float) -> np.ndarray:
+def chain(evidence: np.ndarray, mass: np.ndarray, spacing_mm: float, options: OrderingConfig) -> np.ndarray:
     """Probability of each name in each slice, given all slices.
 
     Args:
         evidence: `(K, 25)` from `slice_evidence`.
         mass: `(K,)` expected vertebra voxels.
         spacing_mm: Distance of slices.
+        options: Usual heights, and what a slice counts for.
 
     Returns:
         `(K, 25)`, each row sums to 1.
     """
-    onward = np.array([min(spacing_mm / PITCH_MM[REGION_OF[v]], 0.9) for v in VERTEBRAE])
+    onward = np.array([min(spacing_mm / getattr(options, f"{REGION_OF[v]}_mm"), 0.9) for v in VERTEBRAE])
     onward[-1] = 0.0  # nothing is below S1: the chain ends there
     step = np.diag(1 - onward) + np.diag(onward[:-1], 1)
     skip = np.diag((onward[:-2] * onward[1:-1]) ** 2, 2)  # two steps at once, for the flat C1 and C2
@@ -61,7 +56,7 @@ def chain(evidence: np.ndarray, mass: np.ndarray, spacing_mm: float) -> np.ndarr
     # the chain travels only where there is bone: air above the skull must not count as a row of vertebrae
     travel = np.minimum(np.minimum(mass, np.roll(mass, 1)), 1.0)[:, None, None]
     steps = (1 - travel) * np.eye(N_VERTEBRAE) + travel * step  # (K, 25, 25), from the slice above into slice k
-    strength = EVIDENCE_WEIGHT * mass / (mass + EVIDENCE_VOXELS)
+    strength = options.weight * mass / (mass + options.half_voxels)
     likelihood = np.exp(strength[:, None] * (evidence - evidence.max(1, keepdims=True)))
     forward, backward = np.empty_like(likelihood), np.ones_like(likelihood)
     state = np.full(N_VERTEBRAE, 1 / N_VERTEBRAE)  # any vertebra may be the first in view
@@ -75,12 +70,13 @@ def chain(evidence: np.ndarray, mass: np.ndarray, spacing_mm: float) -> np.ndarr
     return posterior / posterior.sum(1, keepdims=True)
 
 
-def ordered(logits: Tensor, spacing_mm: float) -> Tensor:
+def ordered(logits: Tensor, spacing_mm: float, options: OrderingConfig) -> Tensor:
     """Coarse logits whose names agree along the spine; the probability of being vertebra at all is left alone.
 
     Args:
         logits: `(26, I, J, K)` coarse logits; K grows towards the head.
         spacing_mm: Of the coarse grid.
+        options: Of the chain.
 
     Returns:
         Logits of the same shape.
@@ -88,10 +84,10 @@ def ordered(logits: Tensor, spacing_mm: float) -> Tensor:
     evidence, mass = slice_evidence(logits)
     if mass.max() < 1:
         return logits
-    posterior = chain(evidence, mass, spacing_mm)
-    reach = max(1, round(REACH_MM / spacing_mm))
+    posterior = chain(evidence, mass, spacing_mm, options)
+    reach = max(1, round(options.reach_mm / spacing_mm))
     prior = (
-        torch.from_numpy(posterior[::-1].T.copy()).clamp_(min=FLOOR).log_().to(logits)
+        torch.from_numpy(posterior[::-1].T.copy()).clamp_(min=options.least).log_().to(logits)
     )  # (25, K), K towards the head
     prior = F.max_pool1d(prior, 2 * reach + 1, stride=1, padding=reach)
     names = logits[1:] + prior[:, None, None, :]

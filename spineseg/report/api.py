@@ -6,7 +6,7 @@ from pathlib import Path
 
 import spineseg
 
-GROUND = ("config", "paths", "errors")
+GROUND = ("config", "profiles", "limits", "paths", "errors")
 FLOORS = {
     "anatomy": "What a spine is. Knows no file and no network.",
     "data": "Files to arrays and back.",

@@ -1,0 +1,64 @@
+"""Which values of a configuration are possible; each refusal names the value, what is expected and what was found."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+def check(config) -> None:
+    """Refuse impossible values.
+
+    Args:
+        config: A `spineseg.config.Config`.
+
+    Raises:
+        ValueError: If a value is impossible.
+    """
+
+    def need(ok: bool, name: str, expected: str, found) -> None:
+        if not ok:
+            raise ValueError(f"parameter {name!r} must be {expected}, got {found!r}")
+
+    t = config.training
+    need(t.epochs >= 1, "training.epochs", "1 or more", t.epochs)
+    need(t.validate_every >= 1, "training.validate_every", "1 or more", t.validate_every)
+    need(0 <= t.ema_decay < 1, "training.ema_decay", "in [0, 1)", t.ema_decay)
+    plain = bool(config.run) and Path(config.run).name == config.run and not config.run.startswith(".")
+    need(plain, "run", "a plain folder name", config.run)
+    deepest = max(len(config.baseline.network.channels), len(config.fine.network.channels)) - 1
+    fits = all(p > 0 and p % 2**deepest == 0 for p in config.inference.patch)
+    need(fits, "inference.patch", f"multiples of {2**deepest} voxels", config.inference.patch)
+    need(t.precision in ("auto", "fp32", "bf16"), "training.precision", "auto, fp32 or bf16", t.precision)
+    layouts = ("phantom", "kaggle", "pairs")
+    need(config.cohort.layout in layouts, "cohort.layout", "phantom, kaggle or pairs", config.cohort.layout)
+    for name in ("cohort.spacing_mm", "preparation.spacing_mm", "preparation.coarse_spacing_mm"):
+        section, key = name.split(".")
+        value = getattr(getattr(config, section), key)
+        need(0.2 <= value <= 30, name, "between 0.2 and 30 mm", value)
+    need(config.preparation.unit_hu > 0, "preparation.unit_hu", "above 0", config.preparation.unit_hu)
+    need(0 <= t.turned_share <= 1, "training.turned_share", "in [0, 1]", t.turned_share)
+    lengths = [v for k, v in vars(config.ordering).items() if k.endswith("_mm") or k == "period"]
+    need(min(lengths) > 0, "ordering", "lengths and a period above 0", config.ordering)
+    window = (config.preparation.window_low_hu, config.preparation.window_high_hu)
+    need(window[0] < window[1], "preparation.window_low_hu", "below window_high_hu", window)
+    overlap = config.inference.overlap_share
+    need(0 <= overlap < 1, "inference.overlap_share", "in [0, 1)", overlap)
+    need(config.coarse.batch == 1, "coarse.batch", "1, since whole scans differ in size", config.coarse.batch)
+    for stage in ("baseline", "coarse", "fine"):
+        s = getattr(config, stage)
+        multiple = 2 ** (len(s.network.channels) - 1)
+        norms, losses = ("none", "instance", "group"), ("dice", "dice_ce", "dice_ce_binary")
+        need(s.network.kernel in (3, 5), f"{stage}.network.kernel", "3 or 5", s.network.kernel)
+        need(s.network.norm in norms, f"{stage}.network.norm", f"one of {', '.join(norms)}", s.network.norm)
+        need(s.loss in losses, f"{stage}.loss", f"one of {', '.join(losses)}", s.loss)
+        need(
+            all(p > 0 and p % multiple == 0 for p in s.patch),
+            f"{stage}.patch",
+            f"multiples of {multiple} voxels",
+            s.patch,
+        )
+        averaged = s.network.norm != "instance" or max(s.patch) > multiple
+        need(averaged, f"{stage}.patch", "wider than one voxel at the deepest level for instance norm", s.patch)
+        same = len(s.network.convolutions) == len(s.network.channels)
+        need(same, f"{stage}.network.convolutions", "as many as channels", s.network.convolutions)
+        need(s.batch >= 1 and s.steps_per_epoch >= 1, f"{stage}.batch", "1 or more", (s.batch, s.steps_per_epoch))
