@@ -96,3 +96,19 @@ def _axes(affine) -> list[tuple[int, int]]:
         result[column] = (world, 1 if rotation[world, column] > 0 else -1)
         rotation[world] = 0
     return result
+
+
+class Placed:
+    """What anything with an `affine` can say of its voxels."""
+
+    affine: np.ndarray
+
+    @property
+    def spacing(self) -> tuple[float, float, float]:
+        """Voxel size in mm along I, J, K."""
+        return spacing_of(self.affine)
+
+    @property
+    def orientation(self) -> str:
+        """Direction in which each index grows, such as `"RAS"`."""
+        return orientation_of(self.affine)

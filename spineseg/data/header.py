@@ -11,7 +11,7 @@ from nibabel.nifti1 import Nifti1Header
 from nibabel.nifti2 import Nifti2Header
 
 from spineseg.data import payload
-from spineseg.data.affine import corner_shift_mm, orientation_of, shear_degrees, spacing_of
+from spineseg.data.affine import Placed, corner_shift_mm, orientation_of, shear_degrees, spacing_of
 from spineseg.data.payload import Repair
 from spineseg.errors import CaseError
 
@@ -24,7 +24,7 @@ REWRITE = "convert it again from its source"
 
 
 @dataclass(frozen=True)
-class Header:
+class Header(Placed):
     """Geometry and storage of one file.
 
     Attributes:
@@ -47,16 +47,6 @@ class Header:
     offset: int
     opening: payload.Opening
     repairs: tuple[Repair, ...]
-
-    @property
-    def spacing(self) -> tuple[float, float, float]:
-        """Voxel size in mm along I, J, K."""
-        return spacing_of(self.affine)
-
-    @property
-    def orientation(self) -> str:
-        """Direction in which each index grows, such as `"RAS"`."""
-        return orientation_of(self.affine)
 
     @property
     def promised_bytes(self) -> int:

@@ -10,7 +10,7 @@ from isal import isal_zlib
 from nibabel.nifti1 import Nifti1Header
 
 from spineseg.anatomy.labels import N_VERTEBRAE, Scheme, lookup_table
-from spineseg.data.affine import corner_shift_mm, orientation_of, spacing_of
+from spineseg.data.affine import Placed, corner_shift_mm
 from spineseg.data.atomic import atomic_path
 from spineseg.data.header import REWRITE, XFORM_TOLERANCE_MM, Header, header
 from spineseg.data.hounsfield import check_hounsfield
@@ -26,7 +26,7 @@ GZIP_LEVEL = 1  # of isal; 3 % larger than level 2 at the same speed as a copy
 
 
 @dataclass(frozen=True)
-class Volume:
+class Volume(Placed):
     """Voxels and where they are.
 
     Attributes:
@@ -40,16 +40,6 @@ class Volume:
     affine: np.ndarray
     path: Path
     repairs: tuple[Repair, ...] = ()
-
-    @property
-    def spacing(self) -> tuple[float, float, float]:
-        """Voxel size in mm along I, J, K."""
-        return spacing_of(self.affine)
-
-    @property
-    def orientation(self) -> str:
-        """Direction in which each index grows, such as `"RAS"`."""
-        return orientation_of(self.affine)
 
 
 def read(path, *, assume_ras: bool = False) -> Volume:
