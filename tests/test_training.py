@@ -55,7 +55,7 @@ def test_more_epochs_go_on_from_where_the_run_is(tiny):
 
 def test_another_configuration_in_the_same_folder_is_refused(tiny, trained):
     changed = tiny("trained", **{"coarse.learning_rate": 1e-2})
-    with pytest.raises(ValueError, match=r"coarse.learning_rate: 0.003 -> 0.01"):
+    with pytest.raises(ValueError, match=rf"coarse.learning_rate: {trained.coarse.learning_rate} -> 0.01"):
         train(changed, "cascade")
 
 
