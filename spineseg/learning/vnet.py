@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from spineseg.config import NetworkConfig
+from spineseg.learning.convolution import Conv3d, ConvTranspose3d
 
 # from 32 channels on, torch 2.13's bf16 conv3d on a CPU gives infinite or huge weight gradients when the grid is 2
 # voxels wide (2x2x2, 2x4x2); 4x4x2 and larger agree with fp32, so stages with a side below this are computed in fp32
@@ -75,7 +76,7 @@ class Stage(nn.Module):
         self.channels, self.residual = channels, config.residual
         widths = [in_channels, *[channels] * convolutions]
         self.convolutions = nn.ModuleList(
-            nn.Conv3d(a, b, config.kernel, padding=config.kernel // 2) for a, b in zip(widths, widths[1:], strict=False)
+            Conv3d(a, b, config.kernel, padding=config.kernel // 2) for a, b in zip(widths, widths[1:], strict=False)
         )
         self.norms = nn.ModuleList(_norm(config.norm, channels) for _ in range(convolutions))
         self.activations = nn.ModuleList(ChannelPReLU(channels) for _ in range(convolutions))
@@ -110,7 +111,7 @@ class Resize(nn.Module):
 
     def __init__(self, in_channels: int, channels: int, config: NetworkConfig, *, up: bool):
         super().__init__()
-        self.convolution = (nn.ConvTranspose3d if up else nn.Conv3d)(in_channels, channels, 2, stride=2)
+        self.convolution = (ConvTranspose3d if up else Conv3d)(in_channels, channels, 2, stride=2)
         self.norm, self.activation = _norm(config.norm, channels), ChannelPReLU(channels)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -148,7 +149,7 @@ class VNet(nn.Module):
             self.up.append(Resize(below, width, config, up=True))
             self.decoder.append(Stage(2 * width, 2 * width, count, config))
             below = 2 * width
-        self.head = nn.Conv3d(below, out_channels, 1)
+        self.head = Conv3d(below, out_channels, 1)
         if zero_head:
             nn.init.zeros_(self.head.weight)
             nn.init.zeros_(self.head.bias)

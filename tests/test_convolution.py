@@ -1,0 +1,50 @@
+import pytest
+import torch
+from torch import nn
+
+from spineseg.learning.convolution import Conv3d, ConvTranspose3d
+
+CASES = [
+    (Conv3d, nn.Conv3d, dict(kernel_size=3, padding=1), (8, 6, 10)),
+    (Conv3d, nn.Conv3d, dict(kernel_size=5, padding=2), (8, 6, 10)),
+    (Conv3d, nn.Conv3d, dict(kernel_size=5, padding=2), (2, 2, 2)),
+    (Conv3d, nn.Conv3d, dict(kernel_size=3, padding=1), (3, 5, 4)),
+    (Conv3d, nn.Conv3d, dict(kernel_size=3, padding=1), (3, 5, 1)),
+    (Conv3d, nn.Conv3d, dict(kernel_size=1), (7, 6, 5)),
+    (Conv3d, nn.Conv3d, dict(kernel_size=2, stride=2), (6, 4, 10)),
+    (Conv3d, nn.Conv3d, dict(kernel_size=2, stride=2), (6, 2, 10)),
+    (ConvTranspose3d, nn.ConvTranspose3d, dict(kernel_size=2, stride=2), (3, 4, 5)),
+    (ConvTranspose3d, nn.ConvTranspose3d, dict(kernel_size=2, stride=2), (3, 1, 5)),
+]
+
+
+@pytest.mark.parametrize("items", [1, 2])
+@pytest.mark.parametrize("own, plain, options, sides", CASES)
+def test_values_and_gradients_are_those_of_torch(own, plain, options, sides, items):
+    torch.manual_seed(0)
+    mine, theirs = own(3, 4, **options), plain(3, 4, **options)
+    theirs.load_state_dict(mine.state_dict())
+    results = []
+    for layer in (mine, theirs):
+        x = torch.randn(items, 3, *sides, generator=torch.Generator().manual_seed(1)).requires_grad_()
+        y = layer(x)
+        weights = torch.linspace(-1, 1, y.numel()).view(y.shape)
+        (y * weights).sum().backward()
+        results.append((y, x.grad, layer.weight.grad, layer.bias.grad))
+    for a, b in zip(*results, strict=True):
+        assert a.shape == b.shape
+        torch.testing.assert_close(a, b, atol=1e-4, rtol=1e-4)
+
+
+def test_a_single_item_reaches_the_library_as_two():
+    seen = []
+
+    class Spy(torch.overrides.TorchFunctionMode):
+        def __torch_function__(self, function, types, args=(), kwargs=None):
+            if function is torch.conv3d:
+                seen.append(args[0].shape)
+            return function(*args, **(kwargs or {}))
+
+    with Spy():
+        Conv3d(3, 4, 3, padding=1)(torch.zeros(1, 3, 8, 6, 10))
+    assert seen == [(2, 3, 6, 6, 10)]
