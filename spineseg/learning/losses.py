@@ -101,21 +101,21 @@ class _Loss(torch.autograd.Function):
         # the binary overlap of foreground is the foreground count less the background probability that falls on it
         background_on_foreground = torch.zeros((), dtype=torch.float64, device=logits.device)
         for _, z, g in _chunks(logits, labels):
-            log_sum = z.logsumexp(0)
-            p = (z - log_sum).exp_()
-            own = p.gather(0, g[None])[0]
-            overlap.scatter_add_(0, g, own.double())
+            p = z.log_softmax(0)
+            log_own = p.gather(0, g[None])[0]
+            p.exp_()
+            overlap.scatter_add_(0, g, log_own.double().exp_())
             counts += torch.bincount(g, minlength=classes)
             if kind == "dice":
                 squared += p.square().sum(1, dtype=torch.float64)
             else:
                 predicted += p.sum(1, dtype=torch.float64)
-                cross_entropy += (log_sum - z.gather(0, g[None])[0]).sum(dtype=torch.float64)
+                cross_entropy -= log_own.sum(dtype=torch.float64)
+                inside = (g > 0).nonzero()[:, 0]
                 if naming:
-                    named = z[:, g > 0]
-                    surprise = named[1:].logsumexp(0) - named.gather(0, g[g > 0][None])[0]
-                    name_entropy += surprise.sum(dtype=torch.float64)
-                background_on_foreground += p[0][g > 0].sum(dtype=torch.float64)
+                    names = z[1:, inside].log_softmax(0).gather(0, g[inside][None] - 1)
+                    name_entropy -= names.sum(dtype=torch.float64)
+                background_on_foreground += p[0, inside].sum(dtype=torch.float64)
         ctx.save_for_backward(logits, labels)
         ctx.kind = kind
         voxels = labels.numel()
@@ -148,22 +148,32 @@ class _Loss(torch.autograd.Function):
         logits, labels = ctx.saved_tensors
         gradient = torch.empty_like(logits, memory_format=torch.contiguous_format)
         flat = gradient.flatten(2)
-        own, linear = ctx.own.float(), ctx.linear.float()[:, None]
+        # with slope s = dL/dp, the way back through the softmax is dL/dz = p (s - sum(p s)); s is one value per class,
+        # but for the voxel's own class and for background, so the sum is a product of vector and matrix
+        own, linear = ctx.own.float(), ctx.linear.float()
         for where, z, g in _chunks(logits, labels):
             p = z.softmax(0)
-            slope = linear * p if ctx.kind == "dice" else linear.expand_as(p).clone()  # dL/dp, (C, v)
-            slope.scatter_add_(0, g[None], own[g][None])
-            if ctx.kind == "dice_ce_binary":
-                on_foreground, everywhere = (v.float() for v in ctx.binary)
-                slope[0] += (g > 0) * on_foreground + everywhere
-            grad = p * (slope - (p * slope).sum(0))
-            if ctx.kind != "dice":
-                p.scatter_add_(0, g[None], torch.full_like(g[None], -1, dtype=p.dtype))
-                grad += p / ctx.voxels
+            p_own = p.gather(0, g[None])
+            of_own = p_own * own[g][None]  # (1, v)
+            if ctx.kind == "dice":
+                grad = p * linear[:, None]
+                mean = (grad * p).sum(0, keepdim=True) + of_own
+                grad = (grad - mean).mul_(p)
+            else:
+                mean = linear[None] @ p + of_own
+                if ctx.kind == "dice_ce_binary":
+                    on_foreground, everywhere = (v.float() for v in ctx.binary)
+                    of_background = p[:1] * ((g > 0) * on_foreground + everywhere)
+                    mean += of_background
+                grad = (linear[:, None] - (mean - 1 / ctx.voxels)).mul_(p)
+                of_own -= 1 / ctx.voxels
+                if ctx.kind == "dice_ce_binary":
+                    grad[:1] += of_background
                 if ctx.naming:
-                    inside = g > 0
-                    q = z[1:, inside].softmax(0)
-                    q.scatter_add_(0, g[inside][None] - 1, torch.full_like(g[inside][None], -1, dtype=q.dtype))
-                    grad[1:, inside] += q * ctx.naming
-            flat[where] = (grad * upstream).to(flat.dtype)
+                    inside = (g > 0).nonzero()[:, 0]
+                    q = z[1:, inside].softmax(0).mul_(ctx.naming)
+                    q.scatter_add_(0, g[inside][None] - 1, torch.full_like(q[:1], -ctx.naming))
+                    grad[1:].index_add_(1, inside, q)
+            grad.scatter_add_(0, g[None], of_own)
+            flat[where] = grad.mul_(upstream).to(flat.dtype)
         return gradient, None, None, None
