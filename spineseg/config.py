@@ -68,18 +68,10 @@ class StageConfig:
 
 
 @dataclass(frozen=True)
-class OrderingConfig:
-    """How the order of the vertebrae binds the coarse names."""
+class GuidanceConfig:
+    """What the coarse stage tells the fine one."""
 
-    cervical_mm: float = 18.0  # from one vertebra to the next; only the order of magnitude matters
-    thoracic_mm: float = 25.0
-    lumbar_mm: float = 36.0
-    sacral_mm: float = 30.0
-    half_voxels: float = 4.0  # a slice with as many expected vertebra voxels counts half of a full one
-    weight: float = 0.7  # of a slice's evidence: neighbours see nearly the same, so each counts less than a new one
-    reach_mm: float = 24.0  # spinous processes hang this far below their own body
-    least: float = 1e-3  # probability of a name: a slice is never quite sure
-    period: float = 4.0  # vertebrae per turn of the sine and cosine that tell the fine stage the level
+    period: float = 4.0  # vertebrae per turn of the sine and cosine of the level
 
 
 @dataclass(frozen=True)
@@ -154,7 +146,7 @@ class Config:
     coarse: StageConfig = StageConfig(batch=1)  # whole scans differ in size, so one at a time
     # names are mostly settled by then; a patch is never so small that instance norm has nothing to average
     fine: StageConfig = StageConfig(network=NetworkConfig(norm="instance"), naming_weight=0.2)
-    ordering: OrderingConfig = OrderingConfig()
+    guidance: GuidanceConfig = GuidanceConfig()
     training: TrainingConfig = TrainingConfig()
     inference: InferenceConfig = InferenceConfig()
     evaluation: EvaluationConfig = EvaluationConfig()

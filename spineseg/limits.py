@@ -37,8 +37,7 @@ def check(config) -> None:
         need(0.2 <= value <= 30, name, "between 0.2 and 30 mm", value)
     need(config.preparation.unit_hu > 0, "preparation.unit_hu", "above 0", config.preparation.unit_hu)
     need(0 <= t.turned_share <= 1, "training.turned_share", "in [0, 1]", t.turned_share)
-    lengths = [v for k, v in vars(config.ordering).items() if k.endswith("_mm") or k == "period"]
-    need(min(lengths) > 0, "ordering", "lengths and a period above 0", config.ordering)
+    need(config.guidance.period > 0, "guidance.period", "above 0", config.guidance.period)
     window = (config.preparation.window_low_hu, config.preparation.window_high_hu)
     need(window[0] < window[1], "preparation.window_low_hu", "below window_high_hu", window)
     overlap = config.inference.overlap_share

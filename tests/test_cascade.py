@@ -3,30 +3,37 @@ import pytest
 import torch
 
 from spineseg.config import Config
-from spineseg.learning.cascade import build, coarse_logits, fine_logits, level_channels, upsampled
+from spineseg.learning.cascade import build, coarse_logits, fine_logits, guidance, level_channels, upsampled
 
 SMOKE = Config.load("smoke")
 
 
 def test_a_sure_level_gives_its_own_coordinate():
-    logits = torch.full((1, 26, 1, 1, 1), -30.0)
-    logits[0, 6] = 30
-    level, sine, cosine, foreground = level_channels(logits, 4.0)[0, :, 0, 0, 0].tolist()
+    logits = torch.full((26, 1, 1, 1), -30.0)
+    logits[6] = 30
+    level, sine, cosine, foreground = level_channels(logits, 4.0).flatten().tolist()
     assert level == pytest.approx(6 / 25) and foreground == pytest.approx(1)
     assert (sine, cosine) == (pytest.approx(np.sin(3 * np.pi), abs=1e-5), pytest.approx(-1))
 
 
 def test_the_level_is_defined_in_the_background():
-    logits = torch.zeros(1, 26, 1, 1, 1)
-    logits[0, 0], logits[0, 10] = 50, 20
-    channels = level_channels(logits, 4.0)[0, :, 0, 0, 0]
+    logits = torch.zeros(26, 1, 1, 1)
+    logits[0], logits[10] = 50, 20
+    channels = level_channels(logits, 4.0).flatten()
     assert channels[0].item() == pytest.approx(10 / 25, abs=1e-4) and channels[3].item() < 1e-6
 
 
 def test_an_untrained_fine_network_leaves_the_coarse_logits_alone():
     network = build(SMOKE, "fine")
-    coarse = torch.randn(1, 26, 8, 8, 8)
-    assert torch.equal(fine_logits(network, torch.rand(1, 1, 8, 8, 8), coarse, 4.0), coarse)
+    guide = torch.randn(1, 30, 8, 8, 8)
+    assert torch.equal(fine_logits(network, torch.rand(1, 1, 8, 8, 8), guide), guide[:, :26])
+
+
+def test_guidance_is_logits_and_what_they_say_of_the_level():
+    with torch.no_grad():
+        guide = guidance(build(SMOKE, "coarse").eval(), torch.rand(1, 13, 18, 9), SMOKE)
+    assert guide.shape == (30, 13, 18, 9)
+    assert torch.equal(guide[26:], level_channels(guide[:26], SMOKE.guidance.period))
 
 
 def test_coarse_logits_have_the_scans_own_size():

@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from spineseg.anatomy.labels import N_CLASSES, N_VERTEBRAE
 from spineseg.config import Config
 from spineseg.data.geometry import resample_image
-from spineseg.learning.ordering import ordered
 from spineseg.learning.sampling import padded, padding
 from spineseg.learning.vnet import VNet
 
@@ -57,19 +56,19 @@ def coarse_logits(network: nn.Module, image: Tensor, multiple) -> Tensor:
     return logits[:, : image.shape[1], : image.shape[2], : image.shape[3]].float()
 
 
-def named_logits(network: nn.Module, image: Tensor, config: Config) -> Tensor:
-    """Coarse logits of a whole scan with names that follow the order of the spine, as the fine stage takes them.
+def guidance(network: nn.Module, image: Tensor, config: Config) -> Tensor:
+    """What the fine stage takes from the coarse one: its logits, and what they say of level and foreground.
 
     Args:
         network: The coarse V-Net.
         image: `(1, I, J, K)` coarse scan in window units.
-        config: Padding multiple and voxel size.
+        config: Padding multiple and period.
 
     Returns:
-        float32 `(26, I, J, K)`.
+        float32 `(30, I, J, K)`: 26 logits and the four `level_channels`.
     """
     logits = coarse_logits(network, image, config.coarse.patch)
-    return ordered(logits, config.preparation.coarse_spacing_mm, config.ordering)
+    return torch.cat((logits, level_channels(logits, config.guidance.period)))
 
 
 def level_channels(logits: Tensor, period: float) -> Tensor:
@@ -78,34 +77,33 @@ def level_channels(logits: Tensor, period: float) -> Tensor:
     The level is the mean identifier of the 25 under their own softmax, so it is defined in the background too.
 
     Args:
-        logits: `(N, 26, I, J, K)`, coarse logits on the patch's grid.
+        logits: `(26, I, J, K)` coarse logits.
         period: Vertebrae per turn: neighbours differ, and which way is up is plain.
 
     Returns:
-        `(N, 4, I, J, K)`: level / 25, its its sine and cosine, foreground probability.
+        `(4, I, J, K)`: level / 25, its sine and cosine, foreground probability.
     """
     ids = torch.arange(1, N_CLASSES, dtype=logits.dtype, device=logits.device)
-    level = (logits[:, 1:].softmax(1) * ids[:, None, None, None]).sum(1)  # no matrix product: autocast would round it
+    level = (logits[1:].softmax(0) * ids[:, None, None, None]).sum(0)  # no matrix product: autocast would round it
     turn = level * (2 * math.pi / period)
-    foreground = torch.sigmoid(logits[:, 1:].logsumexp(1) - logits[:, 0])
-    return torch.stack([level / N_VERTEBRAE, turn.sin(), turn.cos(), foreground], 1)
+    foreground = torch.sigmoid(logits[1:].logsumexp(0) - logits[0])
+    return torch.stack([level / N_VERTEBRAE, turn.sin(), turn.cos(), foreground])
 
 
-def upsampled(logits: Tensor, to_coarse: np.ndarray, shape) -> Tensor:
-    """Coarse logits `(26, i, j, k)` on a fine grid of `shape`, trilinear, edge repeated."""
-    return resample_image(logits, np.eye(4), to_coarse, shape, antialias=False)
+def upsampled(guide: Tensor, to_coarse: np.ndarray, shape) -> Tensor:
+    """Guidance `(30, i, j, k)` on a fine grid of `shape`, trilinear, edge repeated."""
+    return resample_image(guide, np.eye(4), to_coarse, shape, antialias=False)
 
 
-def fine_logits(network: nn.Module, image: Tensor, coarse: Tensor, period: float) -> Tensor:
+def fine_logits(network: nn.Module, image: Tensor, guide: Tensor) -> Tensor:
     """Coarse logits plus the fine network's correction.
 
     Args:
         network: The fine V-Net, five inputs.
         image: `(N, 1, I, J, K)` patch in window units.
-        coarse: `(N, 26, I, J, K)` coarse logits on the patch's grid.
-        period: Of `level_channels`.
+        guide: `(N, 30, I, J, K)`, `guidance` on the patch's grid.
 
     Returns:
         float32 `(N, 26, I, J, K)`.
     """
-    return coarse + network(torch.cat((image, level_channels(coarse, period)), 1)).float()
+    return guide[:, :N_CLASSES] + network(torch.cat((image, guide[:, N_CLASSES:]), 1)).float()

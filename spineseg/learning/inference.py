@@ -23,7 +23,7 @@ from spineseg.data.store import PreparedCase, prepare_arrays
 from spineseg.errors import CaseError
 from spineseg.evaluation.metrics import boxes, centroids_mm, keep_largest
 from spineseg.learning import runs
-from spineseg.learning.cascade import fine_logits, named_logits, upsampled
+from spineseg.learning.cascade import fine_logits, guidance, upsampled
 from spineseg.learning.training import METHODS, load_network
 from spineseg.learning.windows import label_by_windows, wanted
 
@@ -83,12 +83,12 @@ class Predictor:
         """Labels `(I, J, K)` uint8 on the fine grid, and the mean probability per class."""
         image = torch.from_numpy(scan.image).to(self.device)
         settings, name = self.config.inference, METHODS[self.method][-1]
-        coarse, region = None, None
+        guide, region = None, None
         if self.method == "cascade":
             with self._autocast("coarse"):
                 small = torch.from_numpy(scan.coarse_image).to(self.device)[None]
-                coarse = named_logits(self.networks["coarse"], small, self.config)
-            region = self._region(coarse, scan)
+                guide = guidance(self.networks["coarse"], small, self.config)
+            region = self._region(guide, scan)
         shape = tuple(image.shape)
         window = self._window(name, shape)
         low, high, chosen = wanted(region, shape, window, settings.overlap_share)
@@ -100,12 +100,12 @@ class Predictor:
             short = [v for n, w in zip(reversed(patch.shape), reversed(window), strict=True) for v in (0, w - n)]
             patch = nn.functional.pad(patch, short)[None, None]
             with self._autocast(name):
-                if coarse is None:
+                if guide is None:
                     return self.networks[name](patch)[0].float()
                 shift = np.eye(4)
                 shift[:3, 3] = start
-                there = upsampled(coarse, to_coarse @ shift, window)[None]
-                return fine_logits(self.networks[name], patch, there, self.config.ordering.period)[0]
+                there = upsampled(guide, to_coarse @ shift, window)[None]
+                return fine_logits(self.networks[name], patch, there)[0]
 
         labels, confidence = label_by_windows(logits_of, low, high, chosen, window, shape, self.device)
         return self._cleaned(labels), confidence
@@ -117,9 +117,9 @@ class Predictor:
             min(w, -(-n // multiple) * multiple) for w, n in zip(self.config.inference.patch, shape, strict=True)
         )
 
-    def _region(self, coarse: torch.Tensor, scan: PreparedCase) -> np.ndarray:
+    def _region(self, guide: torch.Tensor, scan: PreparedCase) -> np.ndarray:
         """Where the coarse stage sees vertebrae, widened by the margin, on the fine grid."""
-        inside = (coarse[1:].logsumexp(0) > coarse[0]).float()[None, None]
+        inside = (guide[1:N_CLASSES].logsumexp(0) > guide[0]).float()[None, None]
         reach = max(1, round(self.config.inference.margin_mm / self.config.preparation.coarse_spacing_mm))
         inside = nn.functional.max_pool3d(inside, 2 * reach + 1, stride=1, padding=reach)[0, 0].to(torch.uint8).cpu()
         return resample_labels(inside, scan.coarse_affine, scan.affine, scan.image.shape).numpy() > 0

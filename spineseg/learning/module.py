@@ -16,7 +16,7 @@ from tqdm import tqdm
 from spineseg.anatomy.labels import REGIONS
 from spineseg.config import Config
 from spineseg.learning import checkpoints
-from spineseg.learning.cascade import build, fine_logits, named_logits, upsampled
+from spineseg.learning.cascade import build, fine_logits, guidance, upsampled
 from spineseg.learning.losses import loss_by_name
 from spineseg.learning.precision import faster_precision
 from spineseg.learning.runs import append_rows
@@ -24,7 +24,7 @@ from spineseg.learning.sampling import collate
 from spineseg.learning.schedule import MovingAverage, learning_rate
 from spineseg.learning.validation import Tally
 
-KEPT_BYTES = 2**30  # of coarse logits, on the device; the whole demo cohort fits
+KEPT_BYTES = 2**30  # of guidance, on the device; the whole demo cohort fits
 VALIDATION_COLUMNS = (
     "validation_loss",
     *(f"dice_{region}" for region in REGIONS),
@@ -57,10 +57,12 @@ class NetworkTraining(L.LightningModule):
         torch.manual_seed(config.training.seed)
         self.network = build(config, name)
         self.average = MovingAverage(self.network, config.training.ema_decay)
-        self.adam = torch.optim.AdamW(self.network.parameters(), lr=0.0, weight_decay=config.training.weight_decay)
+        self.adam = torch.optim.AdamW(
+            self.network.parameters(), lr=0.0, weight_decay=config.training.weight_decay, fused=True
+        )
         self.loss = loss_by_name(self.stage.loss, naming=self.stage.naming_weight)
         self.items, self.validation = items, validation
-        self.named: OrderedDict[str, Tensor] = OrderedDict()
+        self.guides: OrderedDict[str, Tensor] = OrderedDict()
         self.coarse = [coarse.eval()] if coarse is not None else []  # a list, so that it is not a part of this module
         self.done_epochs, self.done_steps, self.skipped, self.best, self.seconds = 0, 0, 0, -1.0, 0.0
         self.precision, self.coarse_hash, self.resumed_at = config.training.precision, coarse_hash, 0
@@ -106,20 +108,20 @@ class NetworkTraining(L.LightningModule):
                 return network(batch["image"]).float()
             shape = batch["image"].shape[2:]
             with torch.no_grad():
-                coarse = [self._named(case, c) for case, c in zip(batch["case"], batch["coarse"], strict=True)]
-                coarse = torch.stack([upsampled(c, m, shape) for c, m in zip(coarse, batch["to_coarse"], strict=True)])
-            return fine_logits(network, batch["image"], coarse, self.config.ordering.period)
+                guides = [self._guide(case, c) for case, c in zip(batch["case"], batch["coarse"], strict=True)]
+                guide = torch.stack([upsampled(g, m, shape) for g, m in zip(guides, batch["to_coarse"], strict=True)])
+            return fine_logits(network, batch["image"], guide)
 
-    def _named(self, case: str, image: Tensor) -> Tensor:
-        """Coarse logits of a case; the latest cases are kept, since the coarse network no longer changes."""
-        if case not in self.named:
-            self.named[case] = named_logits(self.coarse[0], image, self.config)
-            while sum(t.nbytes for t in self.named.values()) > KEPT_BYTES:
-                self.named.popitem(last=False)
-            if case not in self.named:  # larger than all that may be kept
-                return named_logits(self.coarse[0], image, self.config)
-        self.named.move_to_end(case)
-        return self.named[case]
+    def _guide(self, case: str, image: Tensor) -> Tensor:
+        """Guidance of a case; that of the latest cases is kept, since the coarse network no longer changes."""
+        if case not in self.guides:
+            self.guides[case] = guidance(self.coarse[0], image, self.config)
+            while sum(t.nbytes for t in self.guides.values()) > KEPT_BYTES:
+                self.guides.popitem(last=False)
+            if case not in self.guides:  # larger than all that may be kept
+                return guidance(self.coarse[0], image, self.config)
+        self.guides.move_to_end(case)
+        return self.guides[case]
 
     def on_fit_start(self) -> None:
         """Settle the precision, once for the whole run, and open the progress bar over all steps that are left."""

@@ -46,8 +46,8 @@ class MovingAverage:
         """Move towards the network's present weights."""
         self.steps += 1
         decay = min(self.decay, (1 + self.steps) / (10 + self.steps))
-        for name, value in network.state_dict().items():
-            self.weights[name].lerp_(value.to(self.weights[name].dtype), 1 - decay)
+        new = network.state_dict()
+        torch._foreach_lerp_(list(self.weights.values()), [new[name] for name in self.weights], 1 - decay)
 
     def load(self, weights: dict[str, Tensor], steps: int) -> None:
         """Go on from a stored average."""
