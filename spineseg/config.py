@@ -144,8 +144,7 @@ class Config:
     preparation: PreparationConfig = PreparationConfig()
     baseline: StageConfig = field(default_factory=_baseline)
     coarse: StageConfig = StageConfig(batch=1)  # whole scans differ in size, so one at a time
-    # names are mostly settled by then; a patch is never so small that instance norm has nothing to average
-    fine: StageConfig = StageConfig(network=NetworkConfig(norm="instance"), naming_weight=0.2)
+    fine: StageConfig = StageConfig(learning_rate=5e-3)
     guidance: GuidanceConfig = GuidanceConfig()
     training: TrainingConfig = TrainingConfig()
     inference: InferenceConfig = InferenceConfig()
