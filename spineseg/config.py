@@ -94,11 +94,6 @@ class TrainingConfig:
     gamma: float = 0.2  # augmentation, largest logarithm of the exponent
     blur_share: float = 0.2  # augmentation, items that are smoothed
     noise: float = 0.02  # augmentation, largest standard deviation in window units
-    bone_only_share: float = (
-        0.12  # augmentation, fine patches whose soft tissue is flattened, as in some released scans
-    )
-    bone_only_below: tuple[float, float] = (0.36, 0.42)  # window units, where soft tissue ends: about 150 to 250 HU
-    bone_only_to: tuple[float, float] = (0.2, 0.33)  # window units that it is set to
     narrowed_share: float = 0.2  # coarse items shown through a smaller field of view
 
 
@@ -244,9 +239,8 @@ def _replace(node, full: str, parts: list[str], value):
 
 def _cast(name: str, current, value):
     if isinstance(current, tuple):
-        kind, numbers = ((int,), "whole numbers") if isinstance(current[0], int) else ((int, float), "numbers")
-        if not isinstance(value, list | tuple) or not all(isinstance(v, kind) for v in value):
-            raise ValueError(f"parameter {name!r} must be a list of {numbers}, got {value!r}")
+        if not isinstance(value, list | tuple) or not all(isinstance(v, int) for v in value):
+            raise ValueError(f"parameter {name!r} must be a list of whole numbers, got {value!r}")
         return tuple(value)
     if isinstance(current, float) and isinstance(value, int) and not isinstance(value, bool):
         return float(value)

@@ -36,11 +36,7 @@ def check(config) -> None:
         value = getattr(getattr(config, section), key)
         need(0.2 <= value <= 30, name, "between 0.2 and 30 mm", value)
     need(config.preparation.unit_hu > 0, "preparation.unit_hu", "above 0", config.preparation.unit_hu)
-    for name in ("turned_share", "bone_only_share"):
-        need(0 <= getattr(t, name) <= 1, f"training.{name}", "in [0, 1]", getattr(t, name))
-    for name in ("bone_only_below", "bone_only_to"):
-        low, high = getattr(t, name)[0], getattr(t, name)[-1]
-        need(0 <= low <= high <= 1, f"training.{name}", "two rising values in [0, 1]", getattr(t, name))
+    need(0 <= t.turned_share <= 1, "training.turned_share", "in [0, 1]", t.turned_share)
     need(config.guidance.period > 0, "guidance.period", "above 0", config.guidance.period)
     window = (config.preparation.window_low_hu, config.preparation.window_high_hu)
     need(window[0] < window[1], "preparation.window_low_hu", "below window_high_hu", window)

@@ -1,5 +1,3 @@
-import dataclasses
-
 import numpy as np
 import pytest
 import torch
@@ -146,20 +144,5 @@ def test_intensity_leaves_air_alone_and_stays_in_the_window():
         draw = Intensity.draw(rng, SMOKE.training)
         out = draw(image)
         assert out.min() >= 0 and out.max() <= 1 and torch.equal(out, draw(image))
-        if not draw.noise and not draw.blurred and not draw.flattened:
+        if not draw.noise and not draw.blurred:
             assert out[:, :4].max() == 0
-
-
-def test_bone_alone_flattens_what_is_below_and_spares_what_is_above():
-    training = dataclasses.replace(
-        SMOKE.training, bone_only_share=1.0, contrast_share=0.0, gamma=0.0, noise=0.0, blur_share=0.0
-    )
-    image = torch.linspace(0, 1, 101).view(1, 1, 1, 101)
-    draw = Intensity.draw(np.random.default_rng(3), training)
-    below, level = draw.flattened
-    out = draw(image)
-    assert training.bone_only_below[0] <= below <= training.bone_only_below[1]
-    assert torch.allclose(out[image < below], torch.tensor(level)) and torch.equal(
-        out[image >= below], image[image >= below]
-    )
-    assert torch.equal(draw(image, fine=False), image)

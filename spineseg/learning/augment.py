@@ -1,4 +1,4 @@
-"""Augmentation: turned, zoomed, brighter, blurred, noisier, bone alone. Never mirrored: left must differ from right."""
+"""Augmentation: turned, zoomed, brighter, blurred, noisier. Never mirrored: left and right must stay told apart."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def pose(rng: np.random.Generator, training: TrainingConfig | None, centre, shap
 
 @dataclass(frozen=True)
 class Intensity:
-    """One draw of brightness, contrast, blur, noise, and of where soft tissue is flattened and to what, if it is."""
+    """One draw of brightness, contrast, blur and noise."""
 
     gain: float
     offset: float
@@ -51,7 +51,6 @@ class Intensity:
     blurred: bool
     noise: float
     seed: int
-    flattened: tuple[float, float] | None
 
     @classmethod
     def draw(cls, rng: np.random.Generator, training: TrainingConfig) -> Intensity:
@@ -63,23 +62,13 @@ class Intensity:
             blurred=bool(rng.random() < training.blur_share),
             noise=float(rng.uniform(0, training.noise)) if rng.random() < 0.5 else 0.0,
             seed=int(rng.integers(2**31)),
-            flattened=(float(rng.uniform(*training.bone_only_below)), float(rng.uniform(*training.bone_only_to)))
-            if rng.random() < training.bone_only_share
-            else None,
         )
 
-    def __call__(self, image: Tensor, *, fine: bool = True) -> Tensor:
-        """Apply to `(C, I, J, K)` in window units; the offset spares air (0).
-
-        A coarse scan, not `fine`, is smooth already and its voxels mix bone and soft tissue: no blur, no bone alone.
-        """
-        out = image.clamp(0, 1)
-        if self.flattened and fine:
-            below, level = self.flattened
-            out = torch.where(out < below, level, out)
-        out = out**self.gamma * self.gain
+    def __call__(self, image: Tensor, *, blur: bool = True) -> Tensor:
+        """Apply to `(C, I, J, K)` in window units; the offset spares air (0). A coarse scan is smooth: no `blur`."""
+        out = image.clamp(0, 1) ** self.gamma * self.gain
         out = torch.where(image > 0, out + self.offset, out)
-        if self.blurred and fine:
+        if self.blurred and blur:
             out = F.avg_pool3d(out, 3, stride=1, padding=1, count_include_pad=False)
         if self.noise:
             generator = torch.Generator(device=out.device).manual_seed(self.seed)

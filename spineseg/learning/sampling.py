@@ -142,7 +142,7 @@ class WholeScans(Dataset):
         grid = pose(rng, self.training, centre, shape)
         target = padded(shape, self.stage.patch)
         image, labels = moved(case.coarse_image, case.coarse_labels, grid, shape.tolist())
-        image = Intensity.draw(rng, self.training)(image, fine=False)
+        image = Intensity.draw(rng, self.training)(image, blur=False)
         pad = padding(shape.tolist(), target)
         return {"case": case.case, "image": F.pad(image, pad), "labels": F.pad(labels, pad)}
 
