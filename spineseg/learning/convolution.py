@@ -1,7 +1,7 @@
 """Convolutions that a CPU computes fast for a single item too.
 
 torch 2.13 hands an fp32 volume to oneDNN only from two items on, or when it is large; a single item goes to a kernel
-that took 3 to 20 times as long for the sizes of this book. Here one item is computed as two halves that overlap by the
+that took 2 to 14 times as long for the layers of the demo. Here one item is computed as two halves that overlap by the
 reach of the kernel: the same sums.
 """
 
