@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from spineseg.data.affine import corner_shift_mm, grid_at, orientation_of, shear_degrees, spacing_of, to_canonical
-from spineseg.data.interpolation import Taps, along_axis, sample, taps
+from spineseg.data.interpolation import SNAP_VOXELS, Taps, along_axis, sample, taps
 
 __all__ = [
     "back_to_original",
@@ -234,6 +234,12 @@ def _parallel_shares(labels, value, box, plan: list[Taps], target_shape):
     return tuple(window), share
 
 
+def _leaves(step: np.ndarray, start, stop, shape) -> bool:
+    """Whether any voxel of a window of the target may lie outside the scan: if its corners do not, none does."""
+    ends = np.array([[*c, 1] for c in itertools.product(*zip(start, stop - 1, strict=True))]) @ step[:3].T
+    return bool(((ends < -0.5 + SNAP_VOXELS) | (ends > np.array(shape) - 0.5 - SNAP_VOXELS)).any())
+
+
 def _oblique_shares(labels, value, box, step: np.ndarray, target_shape):
     """As `_parallel_shares`, for a target at an angle."""
     back = np.linalg.inv(step)
@@ -249,7 +255,7 @@ def _oblique_shares(labels, value, box, step: np.ndarray, target_shape):
     shape, origin = tuple(int(n) for n in stop - start), tuple(s.start for s in source)
     part = (labels[source] == value).float()
     share = sample(part, step, start.tolist(), shape, origin=origin)
-    if value:  # nothing beyond the scan
+    if value and _leaves(step, start, stop, labels.shape):  # nothing beyond the scan
         inside = sample(torch.ones((1, 1, 1)).expand(labels.shape), step, start.tolist(), shape, fill=0.0)
         share.mul_(inside.to(share.device))
     return tuple(slice(int(a), int(b)) for a, b in zip(start, stop, strict=True)), share
