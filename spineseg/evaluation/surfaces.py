@@ -103,7 +103,7 @@ def surface_distances(reference, prediction, *, spacing) -> tuple[np.ndarray, np
     # Nothing outside the box of the union can be nearest, so distances inside it are exact.
     box = _box(reference | prediction)
     a, b = surface(reference[box]), surface(prediction[box])
-    return _distance_to(b, spacing)[a], _distance_to(a, spacing)[b]
+    return distance_mm(b, spacing)[a], distance_mm(a, spacing)[b]
 
 
 def surface(mask) -> np.ndarray:
@@ -155,9 +155,23 @@ def _box(mask: np.ndarray) -> tuple[slice, ...]:
     return tuple(box)
 
 
-def _distance_to(points: np.ndarray, spacing) -> np.ndarray:
+def within(points: np.ndarray, spacing, reach_mm: float) -> np.ndarray:
+    """Voxels no further than `reach_mm` from any true voxel: boolean, of the same shape."""
+    return distance_mm(points, spacing) <= reach_mm * (1 + ROUNDING)
+
+
+def distance_mm(points: np.ndarray, spacing) -> np.ndarray:
+    """Distance of each voxel centre from the nearest true voxel's.
+
+    Args:
+        points: Boolean, `(I, J, K)`.
+        spacing: Voxel size in mm along I, J, K.
+
+    Returns:
+        float32 of the same shape, mm; `inf` everywhere if no voxel is true.
+    """
     import edt  # here, not above: training needs the metrics on machines that have nothing but torch
 
     if not points.any():
         return np.full(points.shape, np.inf, np.float32)
-    return edt.edt(np.ascontiguousarray(~points), anisotropy=spacing, black_border=False, parallel=1)
+    return edt.edt(np.ascontiguousarray(~points), anisotropy=tuple(spacing), black_border=False, parallel=1)

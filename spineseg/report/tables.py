@@ -7,6 +7,7 @@ import pandas as pd
 from scipy import ndimage
 
 from spineseg.anatomy.labels import IDS, VERTEBRAE
+from spineseg.evaluation.surfaces import within
 
 _AIR_HU, _SHELL_VOXELS, _NEAR_MM = -700.0, 1, 12.0
 
@@ -69,7 +70,7 @@ def hu_by_compartment(case: str, ct_hu, labels, spacing) -> pd.DataFrame:
     """
     ct_hu, bone = np.asarray(ct_hu), np.asarray(labels) > 0
     core = ndimage.binary_erosion(bone, iterations=_SHELL_VOXELS)
-    near = ndimage.distance_transform_edt(~bone, sampling=spacing) <= _NEAR_MM if bone.any() else bone
+    near = within(bone, spacing, _NEAR_MM)
     air = ct_hu < _AIR_HU
     compartments = {
         "vertebra, inside": core,
@@ -165,4 +166,4 @@ def near_spine(labels, spacing, margin_mm: float) -> np.ndarray:
     bone = np.asarray(labels) > 0
     if not bone.any():
         return np.ones(bone.shape, bool)
-    return ndimage.distance_transform_edt(~bone, sampling=spacing) <= margin_mm
+    return within(bone, spacing, margin_mm)
