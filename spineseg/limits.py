@@ -31,6 +31,9 @@ def check(config) -> None:
     need(t.precision in ("auto", "fp32", "bf16"), "training.precision", "auto, fp32 or bf16", t.precision)
     layouts = ("phantom", "kaggle", "pairs")
     need(config.cohort.layout in layouts, "cohort.layout", "phantom, kaggle or pairs", config.cohort.layout)
+    for share in ("neck_share", "bone_only_share"):
+        value = getattr(config.cohort, share)
+        need(0 <= value <= 1, f"cohort.{share}", "in [0, 1]", value)
     for name in ("cohort.spacing_mm", "preparation.spacing_mm", "preparation.coarse_spacing_mm"):
         section, key = name.split(".")
         value = getattr(getattr(config, section), key)

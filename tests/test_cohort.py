@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from spineseg.config import Config
+from spineseg.config import CohortConfig, Config
 from spineseg.data import cohort, nifti, parallel
 from spineseg.errors import CaseError
 from spineseg.paths import real_ct_folder
@@ -14,7 +14,7 @@ from spineseg.paths import real_ct_folder
 AFFINE = np.diag([-3.0, -3.0, 3.0, 1.0])
 
 
-def generate(seed, *, spacing_mm, needs=None):
+def generate(seed, *, spacing_mm, needs=None, bone_only=None):
     """A trunk with two vertebrae, in the shape that the project's generator returns."""
     rng = np.random.default_rng(seed)
     ct = rng.normal(-1000, 10, (16, 18, 20))
@@ -106,6 +106,13 @@ def test_another_seed_or_voxel_size_makes_the_cohort_again(smoke, change):
     before = times(make(smoke))
     after = times(make(Config.load("smoke", **change)))
     assert all(after[name] != before[name] for name in before)
+
+
+def test_more_bone_alone_makes_the_training_phantoms_again_and_no_other(smoke):
+    before = times(make(smoke))
+    after = times(make(Config.load("smoke", **{"cohort.bone_only_share": 1.0})))
+    changed = {name for name in before if after[name] != before[name]}
+    assert {name.split(".")[0] for name in changed} == {cohort.case_name(i) for i in range(smoke.cohort.train)}
 
 
 def test_a_changed_generator_makes_the_cohort_again(smoke, monkeypatch):
@@ -247,5 +254,15 @@ def test_the_real_pairs_are_listed():
 
 
 def test_every_other_case_shows_a_neck_where_half_must():
-    assert [bool(cohort._needs(i, 0.5)) for i in range(6)] == [False, True, False, True, False, True]
-    assert not any(cohort._needs(i, 0.0) for i in range(50))
+    half, none = (CohortConfig(train=6, neck_share=share) for share in (0.5, 0.0))
+    assert [bool(cohort._wish(i, half)["needs"]) for i in range(6)] == [False, True, False, True, False, True]
+    assert not any(cohort._wish(i, none)["needs"] for i in range(50))
+
+
+def test_bone_alone_is_asked_of_training_phantoms_and_left_to_chance_elsewhere():
+    config = CohortConfig(train=96, validation=8, test=20, neck_share=0.5, bone_only_share=0.13)
+    wishes = [cohort._wish(i, config) for i in range(124)]
+    bone = [i for i, wish in enumerate(wishes) if wish["bone_only"]]
+    assert len(bone) == 12 and max(bone) < 96
+    assert 4 <= sum(bool(wishes[i]["needs"]) for i in bone) <= 8  # as many with a neck as without
+    assert {wish["bone_only"] for wish in wishes} == {True, None}

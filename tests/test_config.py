@@ -102,6 +102,7 @@ def test_a_value_of_another_kind_is_refused_by_name(name, value, expected):
         ("training.precision", "fp8"),
         ("cohort.layout", "verse"),
         ("cohort.spacing_mm", 0),
+        ("cohort.bone_only_share", 1.5),
         ("preparation.spacing_mm", 31),
         ("preparation.coarse_spacing_mm", -9),
         ("preparation.window_low_hu", 2000),

@@ -99,6 +99,15 @@ def test_needed_vertebrae_are_in_the_scan():
     assert {IDS["C2"], IDS["C3"]} <= set(np.unique(case.labels))
 
 
+def test_bone_alone_can_be_asked_for_and_changes_nothing_else(cohort):
+    bone = generate(4, spacing_mm=COARSE, bone_only=True)
+    assert bone.truth["bone_only"] and not cohort[4].truth["bone_only"]
+    np.testing.assert_array_equal(bone.labels, cohort[4].labels)
+    kept = bone.ct_hu != 0
+    assert 0 < kept.mean() < 0.2 and bone.ct_hu[kept].min() >= 200
+    np.testing.assert_array_equal(bone.ct_hu[kept], cohort[4].ct_hu[kept])
+
+
 @pytest.mark.parametrize("kind", (*KINDS, "none"))
 def test_every_kind_of_view_can_be_scanned(kind, monkeypatch):
     draw = phantom.draw_view

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import inspect
 import json
 import warnings
@@ -11,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from spineseg.config import Config
+from spineseg.config import CohortConfig, Config
 from spineseg.data import atomic, nifti
 from spineseg.data.digest import hash_files
 from spineseg.data.parallel import map_cases
@@ -129,7 +130,7 @@ def make_phantoms(config: Config, *, generate: Callable | None = None, progress:
 
     Args:
         config: `cohort` says how many, where, from which seed.
-        generate: Takes the seed, `spacing_mm` and `needs`, returns a phantom; None is the project's own.
+        generate: Takes the seed, `spacing_mm`, `needs` and `bone_only`, returns a phantom; None is the project's own.
         progress: Show a bar.
 
     Returns:
@@ -142,9 +143,8 @@ def make_phantoms(config: Config, *, generate: Callable | None = None, progress:
     if generate is None:
         from spineseg.anatomy.phantom import generate
     recipe = {"spacing_mm": config.cohort.spacing_mm, "code": source_hash(generate)}
-    share = config.cohort.neck_share
-    done = {**recipe, "seed": config.cohort.seed, "count": n_phantoms(config), "neck_share": share}
-    own = [{**recipe, "seed": config.cohort.seed + i, "needs": _needs(i, share)} for i in range(n_phantoms(config))]
+    own = [recipe | _wish(i, config.cohort) for i in range(n_phantoms(config))]
+    done = recipe | {"count": len(own), "recipes": hashlib.sha256(json.dumps(own).encode()).hexdigest()}
     seal = folder / "cohort.json"
     jobs = [(generate, folder, i, recipe) for i, recipe in enumerate(own) if not _is_made(folder, i, recipe)]
     tables = (folder / "truth.csv", folder / "cases.csv")
@@ -159,9 +159,15 @@ def make_phantoms(config: Config, *, generate: Callable | None = None, progress:
     return folder
 
 
-def _needs(index: int, neck_share: float) -> list[str] | None:
-    """Vertebrae that the view of a phantom must hold: an even spread of cases needs a neck."""
-    return ["C3"] if int((index + 1) * neck_share) > int(index * neck_share) else None
+def _wish(index: int, cohort: CohortConfig) -> dict:
+    """Seed of a phantom, what its view must hold and whether it is bone alone: both spread evenly over the cases."""
+    neck = _is_due(index, cohort.neck_share)
+    bone = index < cohort.train and _is_due(index, cohort.bone_only_share)
+    return {"seed": cohort.seed + index, "needs": ["C3"] if neck else None, "bone_only": True if bone else None}
+
+
+def _is_due(index: int, share: float) -> bool:
+    return int((index + 1) * share) > int(index * share)
 
 
 def source_hash(function: Callable) -> str:
@@ -174,7 +180,8 @@ def source_hash(function: Callable) -> str:
 def _make_one(job) -> None:
     generate, folder, index, recipe = job
     name = case_name(index)
-    phantom = generate(recipe["seed"], spacing_mm=recipe["spacing_mm"], needs=recipe["needs"])
+    asked = {k: recipe[k] for k in ("spacing_mm", "needs", "bone_only")}
+    phantom = generate(recipe["seed"], **asked)
     nifti.write(folder / "volumes" / f"{name}.nii", np.asarray(phantom.ct_hu, np.int16), phantom.affine)
     nifti.write(folder / "segmentations" / f"{name}.nii", np.asarray(phantom.labels, np.uint8), phantom.affine)
     record = {"recipe": recipe, "truth": phantom.truth}

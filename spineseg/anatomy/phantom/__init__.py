@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -45,6 +46,7 @@ def generate(
     device: str | torch.device = "cpu",
     anisotropic: bool = True,
     needs: Iterable[str] | None = None,
+    bone_only: bool | None = None,
 ) -> Phantom:
     """Make one phantom; the same seed on the same device gives the same bytes.
 
@@ -54,6 +56,7 @@ def generate(
         device: Where the voxels are painted.
         anisotropic: Whether some scans have slices thicker than their pixels.
         needs: Vertebrae of which at least a part must be in view; None leaves it to chance, as in the population.
+        bone_only: Whether all but bone is set to 0 HU, as some released scans are; None leaves it to chance.
 
     Returns:
         The phantom, in one of the 48 orientations.
@@ -68,6 +71,8 @@ def generate(
     generator = torch.Generator(device=device).manual_seed(int(for_scan.integers(2**62)))
     spine, tissue = draw_spine(for_patient), draw_tissue(for_patient)
     view = draw_view(spine, for_view, spacing_mm=spacing_mm, anisotropic=anisotropic, needs=needs)
+    if bone_only is not None:
+        view = dataclasses.replace(view, bone_only=bone_only)
     canvas = Canvas(view.low_mm, view.shape, view.spacing, device=device)
     build = paint_body(canvas, spine, for_body, generator, tissue)
     vertebrae = paint_vertebrae(canvas, spine, tissue, for_spine, generator)
