@@ -1,3 +1,7 @@
+import os
+import subprocess
+import sys
+
 import pytest
 import torch
 from torch import nn
@@ -48,3 +52,21 @@ def test_a_single_item_reaches_the_library_as_two():
     with Spy():
         Conv3d(3, 4, 3, padding=1)(torch.zeros(1, 3, 8, 6, 10))
     assert seen == [(2, 3, 6, 6, 10)]
+
+
+@pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="needs oneDNN")
+def test_kernels_of_more_shapes_are_kept_than_onednn_keeps_by_itself():
+    code = """if 1:
+        import torch
+        import spineseg.learning.convolution
+        torch.set_num_threads(1)
+        for n in [*range(4, 1104), *range(4, 104)]:
+            torch.nn.functional.conv3d(torch.zeros(2, 2, 1, 1, n), torch.zeros(2, 2, 1, 1, 3))
+    """
+    told = {name: value for name, value in os.environ.items() if name != "ONEDNN_PRIMITIVE_CACHE_CAPACITY"}
+    out = subprocess.run(
+        [sys.executable, "-c", code], env=told | {"ONEDNN_VERBOSE": "2"}, capture_output=True, text=True, check=True
+    ).stdout
+    created = [line for line in out.splitlines() if ",create:cache_" in line and ",convolution," in line]
+    assert sum("cache_miss" in line for line in created) == 1100
+    assert sum("cache_hit" in line for line in created) == 100
