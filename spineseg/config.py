@@ -23,7 +23,7 @@ class CohortConfig:
     validation: int = 8
     test: int = 20
     neck_share: float = 0.0  # of phantoms whose view must hold C3; the others' views are drawn as in the population
-    bone_only_share: float = 0.0  # of training phantoms, all but bone set to 0 HU; the others by chance, about .04
+    bone_only_share: float = 0.0  # of training phantoms that are set to 0 HU outside bone; the others by chance
     train_share: float = 0.8
     validation_share: float = 0.05
     seed: int = 20261124  # of phantom case 0; the split of real data is drawn from it too

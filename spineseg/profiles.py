@@ -21,7 +21,7 @@ PROFILES: dict[str, dict[str, Any]] = {
     # the README's first command: minutes on two cores
     "demo": {
         "cohort.neck_share": 0.5,  # C1-C4 are in a sixth of real scans: too few to measure them on 20 test cases
-        "cohort.bone_only_share": 0.13,  # three times as in the population: too few to learn names from
+        "cohort.bone_only_share": 0.13,  # chance gives too few to learn their names from
         "baseline.network.channels": (4, 8, 16, 32), "baseline.network.convolutions": (1, 2, 3, 3),
         "baseline.patch": (32, 32, 32), "baseline.batch": 1, "baseline.steps_per_epoch": 6,
         "coarse.network.channels": (8, 16, 32, 64), "coarse.network.convolutions": (1, 2, 2, 2),
