@@ -5,6 +5,7 @@ import sys
 import pytest
 import torch
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from spineseg.learning.convolution import Conv3d, ConvTranspose3d
 
@@ -40,18 +41,23 @@ def test_values_and_gradients_are_those_of_torch(own, plain, options, sides, ite
         torch.testing.assert_close(a, b, atol=1e-4, rtol=1e-4)
 
 
-def test_a_single_item_reaches_the_library_as_two():
+@pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="needs oneDNN")
+def test_a_single_item_reaches_onednn_both_ways():
     seen = []
 
-    class Spy(torch.overrides.TorchFunctionMode):
-        def __torch_function__(self, function, types, args=(), kwargs=None):
-            if function is torch.conv3d:
-                seen.append(args[0].shape)
+    class Spy(TorchDispatchMode):
+        def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+            if "convolution" in str(function):
+                seen.append((str(function), args[0].shape))
             return function(*args, **(kwargs or {}))
 
     with Spy():
-        Conv3d(3, 4, 3, padding=1)(torch.zeros(1, 3, 8, 6, 10))
-    assert seen == [(2, 3, 6, 6, 10)]
+        x = torch.zeros(1, 3, 8, 6, 10, requires_grad=True)
+        Conv3d(3, 4, 3, padding=1)(x).sum().backward()
+    there, back, weights = seen
+    assert there == ("aten.mkldnn_convolution.default", (1, 3, 8, 6, 10))
+    assert back == ("aten.mkldnn_convolution.default", (1, 4, 8, 6, 10))
+    assert weights == ("aten.convolution_backward.default", (2, 4, 4, 6, 10))
 
 
 @pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="needs oneDNN")
