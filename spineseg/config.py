@@ -145,7 +145,7 @@ class Config:
     preparation: PreparationConfig = PreparationConfig()
     baseline: StageConfig = field(default_factory=_baseline)
     coarse: StageConfig = StageConfig(batch=1)  # whole scans differ in size, so one at a time
-    fine: StageConfig = StageConfig(learning_rate=5e-3)
+    fine: StageConfig = StageConfig(learning_rate=5e-3, naming_weight=0.3)
     guidance: GuidanceConfig = GuidanceConfig()
     training: TrainingConfig = TrainingConfig()
     inference: InferenceConfig = InferenceConfig()

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from spineseg.config import Config
-from spineseg.learning.cascade import build, coarse_logits, fine_logits, guidance, level_channels, upsampled
+from spineseg.learning.cascade import build, coarse_logits, drawn, fine_logits, guidance, level_channels, upsampled
 
 SMOKE = Config.load("smoke")
 
@@ -26,7 +26,25 @@ def test_the_level_is_defined_in_the_background():
 def test_an_untrained_fine_network_leaves_the_coarse_logits_alone():
     network = build(SMOKE, "fine")
     guide = torch.randn(1, 30, 8, 8, 8)
-    assert torch.equal(fine_logits(network, torch.rand(1, 1, 8, 8, 8), guide), guide[:, :26])
+    assert torch.equal(fine_logits(network, torch.rand(1, 1, 8, 8, 8), guide, SMOKE.guidance.period), guide[:, :26])
+
+
+def test_the_last_two_outputs_move_names_along_the_level():
+    network = build(SMOKE, "fine")
+    network.head.bias.data[26:] = torch.tensor([3.0, 0.75])  # strength and shift
+    guide = torch.zeros(1, 30, 8, 8, 8)
+    guide[:, 26] = 6.25 / 25
+    names = fine_logits(network, torch.rand(1, 1, 8, 8, 8), guide, 4.0)[0, 1:, 0, 0, 0]
+    expected = 3 * np.cos(np.arange(1, 26) * np.pi / 2 - 7 * np.pi / 2)  # T1 leads, and each fourth name from it
+    assert names.tolist() == pytest.approx(expected.tolist(), abs=1e-5)
+
+
+def test_drawing_names_leaves_the_odds_of_vertebra_against_background():
+    torch.manual_seed(0)
+    logits, level, strength = torch.randn(2, 26, 3, 4, 5), 25 * torch.rand(2, 3, 4, 5), 4 * torch.rand(2, 3, 4, 5)
+    before, after = (z.softmax(1) for z in (logits, drawn(logits, level, strength, 4.0)))
+    torch.testing.assert_close(after[:, 0], before[:, 0])
+    assert (after - before).abs().max() > 0.1
 
 
 def test_guidance_is_logits_and_what_they_say_of_the_level():

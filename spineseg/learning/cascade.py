@@ -15,7 +15,8 @@ from spineseg.data.geometry import resample_image
 from spineseg.learning.sampling import padded, padding
 from spineseg.learning.vnet import VNet
 
-EXTRA_CHANNELS = 4  # level (linear, sine, cosine) and foreground probability
+EXTRA_CHANNELS = 4  # into the fine network: level (linear, sine, cosine) and foreground probability
+DRAW_CHANNELS = 2  # out of it, beside the logits: how strongly names are drawn to a level, and the level's correction
 
 
 def build(config: Config, network: str) -> VNet:
@@ -26,13 +27,14 @@ def build(config: Config, network: str) -> VNet:
         network: `baseline`, `coarse` or `fine`.
 
     Returns:
-        A V-Net with 26 outputs; the fine one takes the coarse channels too and its head starts at zero.
+        A V-Net with 26 outputs; the fine one has four inputs and two outputs more, and its head starts at zero.
     """
     fine = network == "fine"
     stage, window = getattr(config, network), config.preparation
     width = window.window_high_hu - window.window_low_hu
     standard = ((window.centre_hu - window.window_low_hu) / width, window.unit_hu / width)
-    return VNet(1 + EXTRA_CHANNELS * fine, N_CLASSES, stage.network, zero_head=fine, standard=standard)
+    inputs, outputs = 1 + EXTRA_CHANNELS * fine, N_CLASSES + DRAW_CHANNELS * fine
+    return VNet(inputs, outputs, stage.network, zero_head=fine, standard=standard)
 
 
 def pad_to(image: Tensor, multiple) -> Tensor:
@@ -95,15 +97,42 @@ def upsampled(guide: Tensor, to_coarse: np.ndarray, shape) -> Tensor:
     return resample_image(guide, np.eye(4), to_coarse, shape, antialias=False)
 
 
-def fine_logits(network: nn.Module, image: Tensor, guide: Tensor) -> Tensor:
-    """Coarse logits plus the fine network's correction.
+def fine_logits(network: nn.Module, image: Tensor, guide: Tensor, period: float) -> Tensor:
+    """Coarse logits plus the fine network's correction, names drawn to the level as the fine network corrects it.
 
     Args:
-        network: The fine V-Net, five inputs.
+        network: The fine V-Net, five inputs and 28 outputs.
         image: `(N, 1, I, J, K)` patch in window units.
         guide: `(N, 30, I, J, K)`, `guidance` on the patch's grid.
+        period: Vertebrae per turn, as in `level_channels`.
 
     Returns:
-        float32 `(N, 26, I, J, K)`.
+        float32 `(N, 26, I, J, K)`; the coarse logits as they are while the network gives zeros.
     """
-    return guide[:, :N_CLASSES] + network(torch.cat((image, guide[:, N_CLASSES:]), 1)).float()
+    out = network(torch.cat((image, guide[:, N_CLASSES:]), 1)).float()
+    strength, shift = out[:, N_CLASSES:].unbind(1)
+    return drawn(guide[:, :N_CLASSES] + out[:, :N_CLASSES], guide[:, N_CLASSES] * N_VERTEBRAE + shift, strength, period)
+
+
+def drawn(logits: Tensor, level: Tensor, strength: Tensor, period: float) -> Tensor:
+    """Draw names towards a level; the odds of vertebra against background stay.
+
+    To which of two neighbours a voxel between them belongs is the same question at every level, but corrections by name
+    make a network learn it 25 times. Here one number moves a voxel up or down, whatever its name.
+
+    Args:
+        logits: `(N, 26, I, J, K)`.
+        level: `(N, I, J, K)` identifiers, fractions between them.
+        strength: `(N, I, J, K)`, what a name at the level itself gains.
+        period: Vertebrae until the wave repeats; which of its crests is meant, the logits tell.
+
+    Returns:
+        `(N, 26, I, J, K)`.
+    """
+    names, turn = logits[:, 1:], 2 * math.pi / period
+    ids = torch.arange(1, N_CLASSES, dtype=names.dtype, device=names.device).view(1, -1, 1, 1, 1) * turn
+    level = level * turn
+    cosine, sine = (strength * level.cos())[:, None], (strength * level.sin())[:, None]
+    moved = names + ids.cos() * cosine + ids.sin() * sine  # strength * cos(ids - level); no matrix product, as above
+    gained = moved.logsumexp(1, keepdim=True) - names.logsumexp(1, keepdim=True)
+    return torch.cat((logits[:, :1] + gained, moved), 1)

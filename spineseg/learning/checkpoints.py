@@ -14,7 +14,7 @@ from torch import Tensor
 from spineseg.data.atomic import atomic_path, write_text
 from spineseg.errors import CaseError
 
-FORMAT = 1  # raised whenever older files can no longer be read as they are
+FORMAT = 2  # raised whenever older files can no longer be read as they are
 
 
 def save(path: Path, tensors: dict[str, Tensor], state: dict) -> None:

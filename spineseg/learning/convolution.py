@@ -2,7 +2,7 @@
 
 torch 2.13 hands an fp32 volume to oneDNN only from two items on, or when it is large; a single item goes to a kernel
 that took 2 to 14 times as long for the layers of the demo. Here oneDNN is asked for by name. Gradients by the weights
-cannot be had so, and on the way back one item becomes two halves that overlap by the reach of the kernel: the same sums.
+cannot be had so: on the way back one item becomes two halves that overlap by the reach of the kernel, the same sums.
 
 oneDNN compiles a kernel for every layer and input shape and keeps 1024 of them, enough for about 18 shapes of a V-Net;
 whole scans come in more, and most steps of the coarse stage compiled anew. Sixteen times as many are kept here, unless

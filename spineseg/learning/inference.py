@@ -105,7 +105,7 @@ class Predictor:
                 shift = np.eye(4)
                 shift[:3, 3] = start
                 there = upsampled(guide, to_coarse @ shift, window)[None]
-                return fine_logits(self.networks[name], patch, there)[0]
+                return fine_logits(self.networks[name], patch, there, self.config.guidance.period)[0]
 
         labels, confidence = label_by_windows(logits_of, low, high, chosen, window, shape, self.device)
         return self._cleaned(labels), confidence

@@ -110,7 +110,7 @@ class NetworkTraining(L.LightningModule):
             with torch.no_grad():
                 guides = [self._guide(case, c) for case, c in zip(batch["case"], batch["coarse"], strict=True)]
                 guide = torch.stack([upsampled(g, m, shape) for g, m in zip(guides, batch["to_coarse"], strict=True)])
-            return fine_logits(network, batch["image"], guide)
+            return fine_logits(network, batch["image"], guide, self.config.guidance.period)
 
     def _guide(self, case: str, image: Tensor) -> Tensor:
         """Guidance of a case; that of the latest cases is kept, since the coarse network no longer changes."""
