@@ -104,7 +104,7 @@ def moved(image, labels, grid: np.ndarray, shape) -> tuple[Tensor, Tensor]:
 
 
 def padded(shape, multiple) -> tuple[int, int, int]:
-    """Side lengths rounded up to few distinct values: each new input shape costs a CPU up to a second."""
+    """Side lengths rounded up to multiples, as a V-Net needs them; kernels are compiled anew for each shape."""
     return tuple(int(-(-n // m) * m) for n, m in zip(shape, multiple, strict=True))
 
 
