@@ -25,9 +25,9 @@ PROFILES: dict[str, dict[str, Any]] = {
         "baseline.network.channels": (4, 8, 16, 32), "baseline.network.convolutions": (1, 2, 3, 3),
         "baseline.patch": (32, 32, 32), "baseline.batch": 1, "baseline.steps_per_epoch": 6,
         "coarse.network.channels": (8, 16, 32, 64), "coarse.network.convolutions": (1, 2, 2, 2),
-        "coarse.patch": (8, 8, 8), "coarse.steps_per_epoch": 44,
+        "coarse.patch": (8, 8, 8), "coarse.steps_per_epoch": 48,
         "fine.network.channels": (8, 16, 32, 64), "fine.network.convolutions": (1, 2, 2, 2),
-        "fine.patch": (24, 32, 32), "fine.batch": 1, "fine.steps_per_epoch": 60, "fine.foreground_share": 0.95,
+        "fine.patch": (24, 32, 32), "fine.batch": 1, "fine.steps_per_epoch": 72, "fine.foreground_share": 0.95,
         "inference.patch": (48, 48, 48),
     },
     # one RTX 3060 12 GB or better, the Kaggle set

@@ -133,6 +133,7 @@ def drawn(logits: Tensor, level: Tensor, strength: Tensor, period: float) -> Ten
     ids = torch.arange(1, N_CLASSES, dtype=names.dtype, device=names.device).view(1, -1, 1, 1, 1) * turn
     level = level * turn
     cosine, sine = (strength * level.cos())[:, None], (strength * level.sin())[:, None]
-    moved = names + ids.cos() * cosine + ids.sin() * sine  # strength * cos(ids - level); no matrix product, as above
+    # strength * cos(ids - level) is added; no matrix product, as above
+    moved = torch.addcmul(torch.addcmul(names, ids.cos(), cosine), ids.sin(), sine)
     gained = moved.logsumexp(1, keepdim=True) - names.logsumexp(1, keepdim=True)
     return torch.cat((logits[:, :1] + gained, moved), 1)
