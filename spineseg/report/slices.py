@@ -109,6 +109,8 @@ def show_pair(image, labels, spacing, *, indices, axes=None, names=True, **optio
     axes = new_axes(1, 2, height_in=5.2) if axes is None else axes
     for ax, plane in zip(axes, ("sagittal", "coronal"), strict=True):
         show_slice(image, spacing, plane=plane, index=indices[plane], labels=labels, names=names, ax=ax, **options)
+    axes[0].set_anchor("E")  # side by side, however narrow each is
+    axes[1].set_anchor("W")
     return axes
 
 
