@@ -3,6 +3,7 @@ import gzip
 import json
 import re
 
+import ipywidgets
 import nibabel
 import numpy as np
 import pytest
@@ -97,9 +98,18 @@ def test_window_ends_are_black_and_white():
 def test_book_view_writes_beside_the_notebooks_and_frames_it(tmp_path, monkeypatch):
     (tmp_path / "notebooks").mkdir()
     monkeypatch.chdir(tmp_path / "notebooks")
+    monkeypatch.delenv(view.OPEN_NOTEBOOK, raising=False)
     frame = view.book_view("case", *scan(), AFFINE)
     assert (tmp_path / "book" / "_static" / "views" / "case.html").is_file()
     assert 'src="../_static/views/case.html"' in frame._repr_html_()
+
+
+def test_an_open_notebook_gets_a_widget_in_place_of_the_frame(tmp_path, monkeypatch):
+    (tmp_path / "notebooks").mkdir()
+    monkeypatch.chdir(tmp_path / "notebooks")
+    monkeypatch.setenv(view.OPEN_NOTEBOOK, "notebooks/01_eda.ipynb")
+    assert isinstance(view.book_view("case", *scan(), AFFINE), ipywidgets.Widget)
+    assert not (tmp_path / "book").exists()
 
 
 @pytest.mark.parametrize(

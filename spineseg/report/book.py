@@ -23,6 +23,7 @@ import spineseg
 from spineseg.config import Config
 from spineseg.paths import build_folder, run_folder
 from spineseg.report.provenance import flat, headline, provenance_page
+from spineseg.report.view import OPEN_NOTEBOOK
 
 KERNEL = "python3"
 OVERVIEW = "fig-overview"  # name of the figure that the first page shows too
@@ -209,6 +210,7 @@ def _execute(source: Path, target: Path, parameters: dict) -> dict:
     from traitlets.config import Config as JupyterConfig
 
     print(f"{source.name} ...", flush=True)
+    os.environ.pop(OPEN_NOTEBOOK, None)  # the report may be started from an open notebook, its chapters are not open
     started = time.perf_counter()
     private = JupyterConfig(
         {"KernelManager": {"transport_encryption": "auto"}}

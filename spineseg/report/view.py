@@ -10,6 +10,7 @@ import base64
 import gzip
 import html
 import json
+import os
 import tempfile
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from spineseg.anatomy.labels import IDS, N_CLASSES, VERTEBRAE, colours
 from spineseg.config import Config
 
 BACKENDS = ("ipyniivue", "itkwidgets")
+OPEN_NOTEBOOK = "JPY_SESSION_NAME"  # set by the Jupyter server for the kernel of a notebook that is open in a browser
 GREY_STEP = 4  # grey levels per stored level: nobody sees the difference and the page is a third smaller
 _ASSETS = Path(__file__).parent
 _NIIVUE = Path(__file__).parents[2] / "book" / "_static" / "niivue.js"
@@ -96,7 +98,7 @@ def view_page(path, ct_hu, labels, affine, *, spacing_mm, title="", script_url=N
 
 
 def book_view(name, ct_hu, labels, affine, *, title="", height_px=460):
-    """Write a page among the book's static files and return the frame that shows it in the book.
+    """Write a page among the book's static files and return the frame that shows it in the book; in Jupyter, a widget.
 
     Call it from a notebook: the page lands in `../book/_static/views`, beside the notebook's own folder.
 
@@ -109,9 +111,13 @@ def book_view(name, ct_hu, labels, affine, *, title="", height_px=460):
         height_px: Height of the frame.
 
     Returns:
-        An `IPython.display.IFrame`. Its address is valid in the built book; in JupyterLab use `view`.
+        An `IPython.display.IFrame` whose address is valid in the built book, or `view` where a person has the notebook
+        open in Jupyter and that address leads nowhere.
     """
     from IPython.display import IFrame
+
+    if os.environ.get(OPEN_NOTEBOOK):
+        return view(ct_hu, labels, affine)
 
     path = Path.cwd().parent / "book" / "_static" / "views" / f"{name}.html"
     spacing_mm = Config().report.view_spacing_mm
