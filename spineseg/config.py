@@ -17,8 +17,9 @@ from spineseg.profiles import PROFILES
 class CohortConfig:
     """Which scans. A phantom cohort is made on first use; the other layouts are read from `folder`."""
 
-    layout: str = "phantom"  # phantom, kaggle or pairs
+    layout: str = "phantom"  # or auto, kaggle, totalsegmentator, verse, nnunet, pairs, ct
     folder: str = ""  # absolute, or relative to data/raw; empty: phantom-<profile>
+    scheme: str = ""  # of the segmentations' labels, such as verse or "26=S1 27=L5"; empty: the layout's own
     train: int = 96  # phantoms; for real data the share of cases below is used instead
     validation: int = 8
     test: int = 20
@@ -26,9 +27,19 @@ class CohortConfig:
     bone_only_share: float = 0.0  # of training phantoms that are set to 0 HU outside bone; the others by chance
     train_share: float = 0.8
     validation_share: float = 0.05
+    official_split: bool = True  # of real data, where the publisher made one
     seed: int = 20261124  # of phantom case 0; the split of real data is drawn from it too
     spacing_mm: float = 3.0  # voxel size that phantoms are scanned at (some anisotropic about it)
-    workers: int = 2  # processes that make or prepare cases
+
+
+@dataclass(frozen=True)
+class ClusterConfig:
+    """Who makes, prepares and scores cases."""
+
+    workers: int = 2  # processes of this machine
+    scheduler: str = ""  # address of a dask scheduler whose workers are used instead; empty: this machine
+    case_timeout_s: float = 900.0  # a case that takes longer is given up, its worker process ended and replaced
+    deaths_per_case: int = 3  # a case that ends its worker process this often is given up
 
 
 @dataclass(frozen=True)
@@ -142,6 +153,7 @@ class Config:
     profile: str = "smoke"
     run: str = "smoke"
     cohort: CohortConfig = CohortConfig()
+    cluster: ClusterConfig = ClusterConfig()
     preparation: PreparationConfig = PreparationConfig()
     baseline: StageConfig = field(default_factory=_baseline)
     coarse: StageConfig = StageConfig(batch=1)  # whole scans differ in size, so one at a time

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from spineseg.anatomy.labels import Scheme, parse_scheme
+
+LAYOUTS = ("phantom", "auto", "kaggle", "totalsegmentator", "verse", "nnunet", "pairs", "ct", "labels")
+
 
 def check(config) -> None:
     """Refuse impossible values.
@@ -29,8 +33,16 @@ def check(config) -> None:
     fits = all(p > 0 and p % 2**deepest == 0 for p in config.inference.patch)
     need(fits, "inference.patch", f"multiples of {2**deepest} voxels", config.inference.patch)
     need(t.precision in ("auto", "fp32", "bf16"), "training.precision", "auto, fp32 or bf16", t.precision)
-    layouts = ("phantom", "kaggle", "pairs")
-    need(config.cohort.layout in layouts, "cohort.layout", "phantom, kaggle or pairs", config.cohort.layout)
+    need(config.cohort.layout in LAYOUTS, "cohort.layout", f"one of {', '.join(LAYOUTS)}", config.cohort.layout)
+    try:
+        parse_scheme(config.cohort.scheme or Scheme.SPINESEG.value)
+    except ValueError as error:
+        raise ValueError(f"parameter 'cohort.scheme': {error}") from None
+    c = config.cluster
+    need(c.workers >= 1, "cluster.workers", "1 or more", c.workers)
+    need(c.case_timeout_s > 0, "cluster.case_timeout_s", "above 0 s", c.case_timeout_s)
+    need(c.deaths_per_case >= 1, "cluster.deaths_per_case", "1 or more", c.deaths_per_case)
+    need(not c.scheduler or ":" in c.scheduler, "cluster.scheduler", "an address such as tcp://host:8786", c.scheduler)
     for share in ("neck_share", "bone_only_share"):
         value = getattr(config.cohort, share)
         need(0 <= value <= 1, f"cohort.{share}", "in [0, 1]", value)

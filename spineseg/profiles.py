@@ -30,9 +30,9 @@ PROFILES: dict[str, dict[str, Any]] = {
         "fine.patch": (24, 32, 32), "fine.batch": 1, "fine.steps_per_epoch": 72, "fine.foreground_share": 0.95,
         "inference.patch": (48, 48, 48),
     },
-    # one RTX 3060 12 GB or better, the Kaggle set
+    # one RTX 3060 12 GB or better, the Kaggle set as `spineseg fetch kaggle` leaves it
     "full": {
-        "cohort.layout": "kaggle", "cohort.folder": "spine_segmentation_nnunet_v2", "cohort.spacing_mm": 1.5,
+        "cohort.layout": "kaggle", "cohort.folder": "kaggle", "cohort.spacing_mm": 1.5,
         "preparation.spacing_mm": 1.5, "preparation.coarse_spacing_mm": 6.0,
         "baseline.steps_per_epoch": 250,
         "coarse.patch": (16, 16, 16), "coarse.steps_per_epoch": 250,

@@ -6,7 +6,7 @@ from spineseg.config import Config
 from spineseg.data import nifti
 
 TINY = {
-    "cohort.layout": "pairs", "cohort.folder": "tiny", "cohort.workers": 1, "cohort.train_share": 0.5,
+    "cohort.layout": "pairs", "cohort.folder": "tiny", "cluster.workers": 1, "cohort.train_share": 0.5,
     "cohort.validation_share": 0.25, "baseline.steps_per_epoch": 1, "coarse.steps_per_epoch": 2,
     "baseline.patch": (16, 16, 16), "fine.patch": (16, 16, 16), "inference.patch": (16, 16, 16),
     "baseline.batch": 1, "fine.batch": 1, "training.precision": "fp32", "training.validation_patches": 1,

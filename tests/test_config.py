@@ -100,7 +100,7 @@ def test_a_value_of_another_kind_is_refused_by_name(name, value, expected):
     [
         ("training.epochs", 0),
         ("training.precision", "fp8"),
-        ("cohort.layout", "verse"),
+        ("cohort.layout", "bids"),
         ("cohort.spacing_mm", 0),
         ("cohort.bone_only_share", 1.5),
         ("preparation.spacing_mm", 31),

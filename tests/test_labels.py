@@ -11,6 +11,7 @@ from spineseg.anatomy.labels import (
     Scheme,
     colours,
     lookup_table,
+    parse_scheme,
     to_ours,
 )
 
@@ -32,16 +33,18 @@ def test_regions_hold_seven_twelve_five_and_one():
     assert counts == {"cervical": 7, "thoracic": 12, "lumbar": 5, "sacral": 1}
 
 
-# From the class maps of TotalSegmentator v1 and v2 and of the VerSe challenge.
+# From the class maps of TotalSegmentator v1, v2 and v3 and of the VerSe challenge.
 PUBLISHED = {
     Scheme.TOTALSEGMENTATOR_V2: {26: "S1", 27: "L5", 31: "L1", 32: "T12", 43: "T1", 44: "C7", 50: "C1"},
     Scheme.TOTALSEGMENTATOR_V1: {18: "L5", 22: "L1", 23: "T12", 34: "T1", 35: "C7", 41: "C1"},
+    Scheme.TOTALSEGMENTATOR_V3: {27: "L5", 31: "L1", 32: "T12", 43: "T1", 44: "C7", 50: "C1"},
     Scheme.VERSE: {1: "C1", 7: "C7", 8: "T1", 19: "T12", 20: "L1", 24: "L5"},
     Scheme.SPINESEG: {1: "C1", 25: "S1"},
 }
 NOT_OURS = {
     Scheme.TOTALSEGMENTATOR_V2: [0, 25, 51],  # 25 is the whole sacrum
     Scheme.TOTALSEGMENTATOR_V1: [0, 17, 42, 92],  # 92 is the whole sacrum; there is no S1
+    Scheme.TOTALSEGMENTATOR_V3: [0, 25, 26, 51],  # 26 is L6; there is no S1
     Scheme.VERSE: [0, 25, 26, 28],  # L6, sacrum, T13
     Scheme.SPINESEG: [0, 26],
 }
@@ -59,7 +62,7 @@ def test_structures_that_are_none_of_ours_are_left_out(scheme):
     assert not lookup_table(scheme)[NOT_OURS[scheme]].any()
 
 
-@pytest.mark.parametrize(("scheme", "count"), list(zip(Scheme, (25, 24, 25, 24), strict=True)))
+@pytest.mark.parametrize(("scheme", "count"), list(zip(Scheme, (25, 24, 25, 24, 24), strict=True)))
 def test_no_two_identifiers_become_one(scheme, count):
     ours = list(to_ours(scheme).values())
     assert len(ours) == len(set(ours)) == count and set(ours) <= set(IDS.values())
@@ -74,6 +77,17 @@ def test_the_lookup_table_maps_a_label_map_by_indexing():
 def test_a_scheme_is_named_and_never_guessed():
     with pytest.raises(ValueError, match="not a valid Scheme"):
         Scheme("totalsegmentator")
+
+
+def test_a_map_of_ones_own_is_read_from_pairs():
+    assert parse_scheme("26=S1 27=L5") == {26: 25, 27: 24} and parse_scheme("verse") is Scheme.VERSE
+    assert lookup_table(parse_scheme("26=S1 27=L5"))[[25, 26, 27]].tolist() == [0, 25, 24]
+
+
+@pytest.mark.parametrize("text", ["", "totalsegmentator", "26=S2", "x=L1", "300=L1", "0=L1", "1=L1 1=L2"])
+def test_another_map_is_refused(text):
+    with pytest.raises(ValueError, match="a label scheme must"):
+        parse_scheme(text)
 
 
 def test_neighbours_differ_in_colour_and_in_grey():

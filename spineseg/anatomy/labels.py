@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import colorsys
 import enum
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -23,12 +24,13 @@ class Scheme(enum.Enum):
     """A published label scheme; never guessed from the numbers that a file happens to hold.
 
     Source:
-        class maps of TotalSegmentator v1 and v2 and the VerSe challenge (Sekuboyina et al., 2021).
+        class maps of TotalSegmentator v1, v2 and v3 and the VerSe challenge (Sekuboyina et al., 2021).
     """
 
     SPINESEG = "spineseg"
     TOTALSEGMENTATOR_V1 = "totalsegmentator-v1"
     TOTALSEGMENTATOR_V2 = "totalsegmentator-v2"
+    TOTALSEGMENTATOR_V3 = "totalsegmentator-v3"
     VERSE = "verse"
 
 
@@ -45,24 +47,55 @@ def to_ours(scheme: Scheme) -> dict[int, int]:
         return {42 - i: i for i in range(1, 25)}
     if scheme is Scheme.TOTALSEGMENTATOR_V2:  # S1 26, L5 27 .. C1 50
         return {51 - i: i for i in range(1, 26)}
-    if scheme is Scheme.VERSE:  # 25 is L6 there, 26 the sacrum, 28 T13: none of them is one of ours
+    if scheme is Scheme.TOTALSEGMENTATOR_V3:  # as v2, but 26 is L6 there and S1 is gone
+        return {51 - i: i for i in range(1, 25)}
+    if scheme is Scheme.VERSE:  # see VARIANTS: 25 is L6 there
         return {i: i for i in range(1, 25)}
     return {i: i for i in range(1, N_CLASSES)}
 
 
-def lookup_table(scheme: Scheme, largest: int = 255) -> np.ndarray:
+# identifiers of vertebrae that have no class of ours; their voxels become background, and a reader says so
+VARIANTS = {Scheme.VERSE: {25: "L6", 28: "T13"}, Scheme.TOTALSEGMENTATOR_V3: {26: "L6"}}
+
+
+def parse_scheme(text: str) -> Scheme | dict[int, int]:
+    """Read the name of a scheme, or a map of its own such as `"26=S1 27=L5"`.
+
+    Args:
+        text: Value of a `Scheme`, or pairs of their identifier and our name, separated by spaces.
+
+    Returns:
+        The scheme, or `{their identifier: our identifier}`.
+
+    Raises:
+        ValueError: If it is neither; the message lists the known names.
+    """
+    known = [scheme.value for scheme in Scheme]
+    if text in known:
+        return Scheme(text)
+    pairs = [pair.partition("=") for pair in text.split()]
+    if not pairs or any(not i.isdecimal() or name not in IDS for i, _, name in pairs):
+        raise ValueError(f"a label scheme must be {', '.join(known)}, or pairs such as '26=S1 27=L5', got {text!r}")
+    table = {int(i): IDS[name] for i, _, name in pairs}
+    if len(table) < len(pairs) or not all(0 < i < 256 for i in table):
+        raise ValueError(f"a label scheme must give each identifier of 1 to 255 once, got {text!r}")
+    return table
+
+
+def lookup_table(scheme: Scheme | Mapping[int, int], largest: int = 255) -> np.ndarray:
     """Table that turns a label map of `scheme` into ours by indexing.
 
     Args:
-        scheme: The scheme that the label map was written in.
+        scheme: The scheme that the label map was written in, or a map of its own.
         largest: Largest identifier that the label map may hold.
 
     Returns:
         `(largest + 1,)` uint8; 0 for everything that is not one of the 25.
     """
     table = np.zeros(largest + 1, np.uint8)
-    for theirs, ours in to_ours(scheme).items():
-        table[theirs] = ours
+    for theirs, ours in (to_ours(scheme) if isinstance(scheme, Scheme) else scheme).items():
+        if theirs <= largest:
+            table[theirs] = ours
     return table
 
 

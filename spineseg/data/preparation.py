@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 
 from spineseg.config import Config, PreparationConfig
-from spineseg.data import geometry, nifti
+from spineseg.data import geometry
+from spineseg.data.case import Case
+from spineseg.data.reference import read_case
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,13 @@ class PreparedCase:
     coarse_affine: np.ndarray
     original_affine: np.ndarray
     original_shape: tuple[int, int, int]
+
+    def with_labels(self) -> PreparedCase:
+        """The case itself, or with empty label maps where it has none."""
+        if self.labels is not None:
+            return self
+        empty = (np.zeros(image.shape, np.uint8) for image in (self.image, self.coarse_image))
+        return replace(self, **dict(zip(("labels", "coarse_labels"), empty, strict=True)))
 
 
 def prepare_arrays(ct_hu, labels, affine, preparation: PreparationConfig, *, case: str = "") -> PreparedCase:
@@ -81,7 +90,7 @@ def prepare_case(row, config: Config) -> PreparedCase:
     """Read and prepare one case.
 
     Args:
-        row: Has `case`, `ct` and `segmentation` (empty or None for a scan without one), as a row of `cohort.cases`.
+        row: A row of `cohort.cases`, or a `Case`; one without segmentation is prepared without labels.
         config: `preparation` holds voxel sizes and window.
 
     Returns:
@@ -90,20 +99,7 @@ def prepare_case(row, config: Config) -> PreparedCase:
     Raises:
         CaseError: If a file is unusable or the two do not share a grid.
     """
-    case, ct_path, segmentation_path = row_fields(row)
-    if segmentation_path:
-        ct, labels = nifti.read_pair(ct_path, segmentation_path)
-        return prepare_arrays(ct.array, labels.array, ct.affine, config.preparation, case=case)
-    ct = nifti.read_ct(ct_path)
-    return prepare_arrays(ct.array, None, ct.affine, config.preparation, case=case)
-
-
-def row_fields(row) -> tuple[str, str, str]:
-    """Case, scan and segmentation of a row of any kind; an empty string where there is no segmentation."""
-    if isinstance(row, tuple) and not hasattr(row, "_fields"):
-        case, ct_path, segmentation_path = row
-    else:
-        get = row.get if hasattr(row, "get") else lambda name, default=None: getattr(row, name, default)
-        case, ct_path, segmentation_path = get("case"), get("ct"), get("segmentation", "")
-    missing = segmentation_path is None or segmentation_path != segmentation_path  # nan from a table
-    return str(case), str(ct_path), "" if missing else str(segmentation_path)
+    case = Case.of(row)
+    ct, labels = read_case(case)
+    labels_array = None if labels is None else labels.array
+    return prepare_arrays(ct.array, labels_array, ct.affine, config.preparation, case=case.case)

@@ -10,28 +10,33 @@ import numpy as np
 import pandas as pd
 
 from spineseg.anatomy.labels import N_CLASSES, VERTEBRAE
-from spineseg.data import atomic, nifti
+from spineseg.config import ClusterConfig
+from spineseg.data import atomic
+from spineseg.data.case import Case
 from spineseg.data.digest import code_version, content_hash
 from spineseg.data.parallel import map_cases
+from spineseg.data.reference import read_case, reference_hash
 from spineseg.errors import CaseError
 from spineseg.paths import store_folder
 
 
-def presence(table: pd.DataFrame, *, workers: int = 2, progress: bool = True) -> pd.DataFrame:
+def presence(table: pd.DataFrame, *, cluster: ClusterConfig, progress: bool = True) -> pd.DataFrame:
     """Measure every vertebra of every case on the scan's own grid; remembered per case in the store.
 
     Args:
         table: From `cohort.cases`.
-        workers: Processes.
+        cluster: Who measures.
         progress: Show a bar.
 
     Returns:
         DataFrame with 25 rows per case: `case, vertebra, voxels, ml, at_border` (touches the scan's edge), `median_hu`
-        (nan where absent). Cases that cannot be read are left out with a warning that names them.
+        (nan where absent); nothing is present in a scan without segmentation. Cases that cannot be read are left out
+        with a warning that names them.
     """
-    jobs = list(table[["case", "ct", "segmentation"]].itertuples(index=False, name=None))
+    jobs = [Case.of(row) for row in table.itertuples(index=False)]
     frames = []
-    for result in map_cases(_measure, jobs, workers=workers, title="vertebrae", progress=progress):
+    files = [job.ct for job in jobs]
+    for result in map_cases(_measure, jobs, cluster=cluster, title="vertebrae", progress=progress, files=files):
         if isinstance(result, CaseError):
             warnings.warn(str(result), stacklevel=2)
         else:
@@ -62,16 +67,17 @@ def measure_vertebrae(ct_hu: np.ndarray, labels: np.ndarray, affine) -> pd.DataF
     return pd.DataFrame(columns)
 
 
-def _measure(job) -> pd.DataFrame:
-    case, ct_path, segmentation_path = job
-    parts = (content_hash(ct_path), content_hash(segmentation_path), code_version())
+def _measure(case: Case) -> pd.DataFrame:
+    hashes = [content_hash(case.ct), *([reference_hash(case.segmentation), case.scheme] if case.segmentation else [])]
+    parts = (*hashes, code_version())
     note = store_folder() / "presence" / f"{hashlib.sha256('/'.join(parts).encode()).hexdigest()[:16]}.csv"
     if note.is_file():
         table = pd.read_csv(note)
     else:
-        ct, labels = nifti.read_pair(ct_path, segmentation_path)
-        text = measure_vertebrae(ct.array, labels.array, ct.affine).to_csv(index=False)
+        ct, labels = read_case(case)
+        array = np.zeros(ct.array.shape, np.uint8) if labels is None else labels.array
+        text = measure_vertebrae(ct.array, array, ct.affine).to_csv(index=False)
         atomic.write_text(note, text)
         table = pd.read_csv(io.StringIO(text))
-    table.insert(0, "case", case)
+    table.insert(0, "case", case.case)
     return table

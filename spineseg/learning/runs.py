@@ -18,8 +18,8 @@ from spineseg.data.atomic import write_text
 from spineseg.errors import CaseError
 
 COLUMNS = ["case", "split", "content"]  # of splits.csv
-FREE = ("training.epochs", "cohort.workers")  # may change from one call to the next
-FREE_SECTIONS = ("inference", "evaluation", "report")  # say nothing about the weights
+FREE = ("training.epochs",)  # may change from one call to the next
+FREE_SECTIONS = ("cluster", "inference", "evaluation", "report")  # say nothing about the weights
 PACKAGES = ("torch", "numpy", "pandas", "lightning", "nibabel", "safetensors", "spineseg")
 
 

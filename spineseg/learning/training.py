@@ -14,6 +14,7 @@ from spineseg.config import Config
 from spineseg.data.digest import content_hash
 from spineseg.data.splits import refuse_leaks, split
 from spineseg.data.store import prepare_cohort
+from spineseg.errors import CaseError
 from spineseg.learning import checkpoints, runs
 from spineseg.learning.cascade import build
 from spineseg.learning.module import NetworkTraining
@@ -33,15 +34,20 @@ def train(config: Config, method: str) -> pd.DataFrame:
         The run's history, one row per network and epoch.
 
     Raises:
-        ValueError: If the method is unknown or the run's folder belongs to another configuration.
+        CaseError: If a scan has no segmentation.
+        ValueError: If the method is unknown, one scan is in two parts of the split, or the run's folder belongs to
+            another configuration.
         FloatingPointError: If a loss is not finite; the message names the cases.
     """
     if method not in METHODS:
         raise ValueError(f"unknown method {method!r}; known: {', '.join(METHODS)}")
     store = prepare_cohort(config)
+    if len(bare := store.table[store.table["segmentation"] == ""]):
+        found, remedy = f"{len(bare)} scans without segmentation", "choose a cohort with segmentations"
+        raise CaseError("no-segmentation", bare["ct"].iloc[0], found, "a segmentation of each scan", remedy)
     splits = split(store.table, config)
     contents = {str(row.case): content_hash(row.ct) for row in store.table.itertuples(index=False)}
-    refuse_leaks(splits, contents)
+    refuse_leaks(splits, {str(case): store.image_hash(str(case)) for case in splits["case"]})
     splits["content"] = [contents[str(case)][:12] for case in splits["case"]]
     folder = runs.open_run(config, splits)
     chosen = {}

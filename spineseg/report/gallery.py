@@ -7,7 +7,9 @@ import pandas as pd
 
 from spineseg.anatomy.labels import IDS
 from spineseg.data import nifti
+from spineseg.data.case import Case
 from spineseg.data.geometry import orientation_of, spacing_of
+from spineseg.data.reference import read_reference
 from spineseg.data.store import Store
 from spineseg.report import score_tables, tables
 from spineseg.report.slices import BONE_WINDOW_HU
@@ -26,7 +28,7 @@ def steps(store: Store, case: str) -> list[dict]:
         what lies far from the spine darkened.
     """
     row = next(r for r in store.table.itertuples() if str(r.case) == case)
-    raw, turned, scan = nifti.read_ct(row.ct), open_scan(row), store.load(case)
+    raw, turned, scan = nifti.read_ct(row.ct), open_scan(row), store.load(case).with_labels()
     fine, coarse = spacing_of(scan.affine), spacing_of(scan.coarse_affine)
     at, coarse_at = tables.busiest(scan.labels)["sagittal"], tables.busiest(scan.coarse_labels)["sagittal"]
     near = tables.near_spine(scan.labels, fine, store.config.inference.margin_mm)
@@ -114,9 +116,10 @@ def predicted_pair(cases: pd.DataFrame, predictions: pd.DataFrame, method: str, 
 
 def label_pairs(cases: pd.DataFrame, predictions: pd.DataFrame, method: str):
     """Yield reference and prediction of every predicted case of a method, for `errors.confusion_of_names`."""
-    reference_of = cases.assign(case=cases["case"].astype(str)).set_index("case")["segmentation"]
+    known = {case.case: case for case in map(Case.of, cases.itertuples(index=False))}
     for row in predictions[predictions["method"] == method].itertuples():
-        yield nifti.read_labels(reference_of[str(row.case)]).array, nifti.read_labels(row.prediction).array
+        case = known[str(row.case)]
+        yield read_reference(case.segmentation, case.scheme).array, nifti.read_labels(row.prediction).array
 
 
 def failures(scores: pd.DataFrame, region: str, most: int = 8) -> tuple[pd.DataFrame, str]:

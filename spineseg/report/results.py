@@ -12,9 +12,12 @@ from spineseg import paths
 from spineseg.config import Config, EvaluationConfig
 from spineseg.data import cohort, nifti
 from spineseg.data.atomic import write_text
+from spineseg.data.case import Case
 from spineseg.data.digest import hash_files
 from spineseg.data.geometry import to_canonical
+from spineseg.data.layouts.listing import entries, stem_of
 from spineseg.data.parallel import map_cases
+from spineseg.data.reference import read_reference
 from spineseg.errors import CaseError
 from spineseg.evaluation import metrics
 from spineseg.evaluation.scores import case_scores, score_case
@@ -135,7 +138,7 @@ def score_folders(reference: Path, prediction: Path, evaluation: EvaluationConfi
     Raises:
         CaseError: If a folder holds no label map or a reference has no prediction.
     """
-    names = sorted(p.name for p in reference.glob("*.nii*") if not p.name.startswith("."))
+    names = [p.name for p in entries(reference) if stem_of(p)]
     if not names:
         raise CaseError("empty", reference, "no .nii or .nii.gz file", "label maps", "check the folder's name")
     tables = []
@@ -144,7 +147,7 @@ def score_folders(reference: Path, prediction: Path, evaluation: EvaluationConfi
             raise CaseError(
                 "partner-missing", prediction / name, "no such file", "one prediction per reference", "predict it"
             )
-        tables.append(_score_one((name, reference / name, prediction / name, evaluation, None)))
+        tables.append(_score_one((Case(name, "", str(reference / name)), prediction / name, evaluation, None)))
     scores = pd.concat(tables, ignore_index=True)
     both = [summary(scores, convention=c, config=evaluation).assign(convention=c) for c in ("present", "all")]
     return scores, pd.concat(both, ignore_index=True)
@@ -160,10 +163,9 @@ def _score(pairs: pd.DataFrame, config: Config, truth: pd.DataFrame | None) -> p
     if truth is not None:
         shares = {c: dict(zip(t.vertebra, t.visible_share, strict=True)) for c, t in truth.groupby("case")}
     jobs = [
-        (row.case, row.segmentation, row.prediction, config.evaluation, shares.get(row.case))
-        for row in pairs.itertuples(index=False)
+        (Case.of(row), row.prediction, config.evaluation, shares.get(row.case)) for row in pairs.itertuples(index=False)
     ]
-    tables = map_cases(_score_one, jobs, workers=config.cohort.workers, title="score")
+    tables = map_cases(_score_one, jobs, cluster=config.cluster, title="score", files=[job[2] for job in jobs])
     for table in tables:
         if isinstance(table, CaseError):
             raise table
@@ -171,14 +173,15 @@ def _score(pairs: pd.DataFrame, config: Config, truth: pd.DataFrame | None) -> p
 
 
 def _score_one(job) -> pd.DataFrame:
-    case, reference_path, prediction_path, evaluation, shares = job
-    reference, prediction = nifti.read_labels(reference_path), nifti.read_labels(prediction_path)
+    case, prediction_path, evaluation, shares = job
+    reference = read_reference(case.segmentation, case.scheme)
+    prediction = nifti.read_labels(prediction_path)
     if reference.array.shape != prediction.array.shape or not np.allclose(
         reference.affine, prediction.affine, atol=1e-2
     ):
         found = f"{prediction.array.shape} voxels, {prediction.orientation}"
-        wanted = f"the grid of {reference_path}: {reference.array.shape} voxels, {reference.orientation}"
+        wanted = f"the grid of {case.segmentation}: {reference.array.shape} voxels, {reference.orientation}"
         raise CaseError("other-grid", prediction_path, found, wanted, "resample it onto the reference")
     arrays = [to_canonical(v.array, v.affine) for v in (reference, prediction)]
     affine = arrays[0][1]
-    return score_case(case, arrays[0][0], arrays[1][0], affine, config=evaluation, visible_share=shares)
+    return score_case(case.case, arrays[0][0], arrays[1][0], affine, config=evaluation, visible_share=shares)

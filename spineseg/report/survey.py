@@ -10,8 +10,10 @@ import pandas as pd
 
 from spineseg.config import Config
 from spineseg.data import cohort, nifti
+from spineseg.data.case import Case
 from spineseg.data.geometry import spacing_of, to_canonical
 from spineseg.data.presence import presence
+from spineseg.data.reference import read_case, read_reference
 from spineseg.data.store import Store
 from spineseg.evaluation.ceiling import resolution_ceiling
 from spineseg.learning.cascade import build
@@ -53,14 +55,16 @@ def open_scan(row) -> Scan:
     """Read a case of the cohort.
 
     Args:
-        row: With `case`, `ct`, `segmentation`.
+        row: Of the cohort's table.
 
     Returns:
-        The scan.
+        The scan; its label map is empty where there is no segmentation.
     """
-    ct, labels = nifti.read_pair(row.ct, row.segmentation)
+    case = Case.of(row)
+    ct, labels = read_case(case)
     array, affine = to_canonical(ct.array, ct.affine)
-    return Scan(str(row.case), array, to_canonical(labels.array, labels.affine)[0], affine)
+    named = np.zeros(ct.array.shape, np.uint8) if labels is None else labels.array
+    return Scan(case.case, array, to_canonical(named, ct.affine)[0], affine)
 
 
 def read_canonical(path) -> np.ndarray:
@@ -77,8 +81,10 @@ def fullest(cases: pd.DataFrame, vertebrae: pd.DataFrame) -> Scan:
         vertebrae: Columns `case`, `vertebra`, `ml`.
 
     Returns:
-        The scan.
+        The scan; the first one where no scan shows a vertebra.
     """
+    if vertebrae.empty:
+        return open_scan(cases.iloc[0])
     seen = vertebrae.groupby("case").agg(count=("vertebra", "size"), ml=("ml", "sum"))
     name = seen.sort_values(["count", "ml"], kind="stable").index[-1]
     return open_scan(cases[cases["case"] == name].iloc[0])
@@ -113,7 +119,7 @@ def vertebrae(cases: pd.DataFrame, config: Config) -> pd.DataFrame:
     Returns:
         Columns `case`, `vertebra`, `ml`, `at_border`, `median_hu`, `visible_share` (nan where it is not known).
     """
-    table = presence(cases, workers=config.cohort.workers)
+    table = presence(cases, cluster=config.cluster)
     table = table[table["voxels"] > 0].drop(columns="voxels")
     truth = known_truth(config)
     if truth is None:
@@ -149,7 +155,7 @@ def margin_table(store: Store, margin_mm: float) -> pd.DataFrame:
     """
     rows = []
     for row in store.table.itertuples():
-        scan = store.load(str(row.case))
+        scan = store.load(str(row.case)).with_labels()
         near = tables.near_spine(scan.labels, spacing_of(scan.affine), margin_mm)
         stored = sum(f.stat().st_size for f in store.path(str(row.case)).iterdir())
         rows.append(
@@ -204,9 +210,9 @@ def ceiling(cases: pd.DataFrame, spacings_mm) -> pd.DataFrame:
     Returns:
         Columns `case`, `vertebra`, `spacing_mm`, `ceiling`.
     """
-    tables = []
-    for row in cases.itertuples():
-        volume = nifti.read_labels(row.segmentation)
+    tables = [pd.DataFrame(columns=["case", "vertebra", "spacing_mm", "ceiling"])]
+    for row in cases[cases["segmentation"] != ""].itertuples():
+        volume = read_reference(row.segmentation, Case.of(row).scheme)
         tables += [resolution_ceiling(volume.array, volume.affine, mm, case=str(row.case)) for mm in spacings_mm]
     return pd.concat(tables, ignore_index=True)
 
