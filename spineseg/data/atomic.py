@@ -11,13 +11,15 @@ from pathlib import Path
 
 
 @contextlib.contextmanager
-def atomic_path(path) -> Iterator[Path]:
+def atomic_path(path, *, drop: Path | None = None) -> Iterator[Path]:
     """Hand out a temporary name beside `path`; on success it is flushed to disk and takes the place of `path`.
 
     The old file stays intact until the rename; after an exception the temporary file is removed.
 
     Args:
         path: The file to be written; its folder is made when missing.
+        drop: A file beside it that speaks of the old content; it goes just before the rename, so that a crash leaves
+            the old file or the new one without it.
 
     Yields:
         The temporary path to write to; it keeps the suffixes of `path`.
@@ -28,6 +30,9 @@ def atomic_path(path) -> Iterator[Path]:
     try:
         yield temporary
         _flush(temporary)
+        if drop is not None and os.path.lexists(drop):
+            drop.unlink()
+            _flush(drop.parent)
         os.replace(temporary, path)
         _flush(path.parent)
     finally:

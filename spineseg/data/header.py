@@ -18,6 +18,7 @@ from spineseg.errors import CaseError
 LARGEST_BYTES = 1 << 32  # uncompressed; twice a whole body at 0.7 mm
 LARGEST_SHEAR_DEGREES = 2.0  # a gantry tilt beyond it is not repaired by resampling
 XFORM_TOLERANCE_MM = 0.1  # between qform and sform, at the corners of the scan
+QUATERNION_ROUNDING = 1e-7  # of b * b + c * c + d * d, each stored as float32
 REAL_TYPES = {2: "u1", 4: "i2", 8: "i4", 16: "f4", 64: "f8", 256: "i1", 512: "u2", 768: "u4", 1024: "i8", 1280: "u8"}
 REFUSED_TYPES = {0: "no", 1: "1-bit", 32: "complex64", 128: "RGB", 1536: "float128", 1792: "complex128", 2304: "RGBA"}
 REWRITE = "convert it again from its source"
@@ -181,8 +182,10 @@ def _affine(path: Path, raw, shape, assume_ras: bool) -> tuple[np.ndarray, tuple
     affine = np.asarray(sform if sform is not None else qform, np.float64)
     repairs += _check_affine(path, affine)
     if sform is not None and qform is not None:
-        shift = corner_shift_mm(affine, qform, shape)
-        if not shift <= XFORM_TOLERANCE_MM or orientation_of(affine) != orientation_of(qform):
+        with np.errstate(all="ignore"):
+            shift = corner_shift_mm(affine, qform, shape)
+        tolerance = XFORM_TOLERANCE_MM + _rounding_mm(raw, affine, shape)
+        if not shift <= tolerance or orientation_of(affine) != orientation_of(qform):
             found = f"sform ({orientation_of(affine)}) and qform ({orientation_of(qform)}) {shift:.3g} mm apart"
             raise CaseError("xforms", path, found, "the same place twice", "set the wrong one's code to 0")
         if shift > 1e-3:
@@ -196,15 +199,51 @@ def _affine(path: Path, raw, shape, assume_ras: bool) -> tuple[np.ndarray, tuple
 def _qform(path: Path, raw, sform) -> tuple[np.ndarray | None, tuple[Repair, ...]]:
     if int(raw["qform_code"]) <= 0:
         return None, ()
-    try:
-        qform = np.asarray(raw.get_qform(), np.float64)
-        if np.isfinite(qform).all():
-            return qform, ()
-    except Exception:  # nibabel's exception for an impossible quaternion differs between versions
-        pass
+    qform = quaternion_affine(raw)
+    if qform is not None and np.isfinite(qform).all():
+        return qform, ()
     if sform is None:
         raise CaseError("qform", path, "an impossible rotation in the qform", "a unit quaternion", REWRITE)
     return None, (Repair("qform", "an impossible rotation in the qform", "the sform"),)
+
+
+def quaternion_affine(raw) -> np.ndarray | None:
+    """The affine that a header's quaternion, offset and voxel size stand for; None if the quaternion is impossible.
+
+    In float64; nibabel, in float32, takes any turn within 0.07 degrees of 180 for one by 180.
+
+    Args:
+        raw: A header of nibabel.
+
+    Returns:
+        `(4, 4)` float64.
+
+    Source:
+        nifti1.h, method 2.
+    """
+    b, c, d = (float(raw[f"quatern_{letter}"]) for letter in "bcd")
+    rest = 1 - (b * b + c * c + d * d)
+    if not rest > -1e-5:
+        return None
+    a = math.sqrt(max(rest, 0.0))
+    scale = 2 / max(1.0, 1 - rest)  # not a unit quaternion by rounding
+    step = np.array([1.0, 1.0, -1.0 if float(raw["pixdim"][0]) < 0 else 1.0]) * raw["pixdim"][1:4].astype(np.float64)
+    turn = [
+        [1 - scale * (c * c + d * d), scale * (b * c - a * d), scale * (b * d + a * c)],
+        [scale * (b * c + a * d), 1 - scale * (b * b + d * d), scale * (c * d - a * b)],
+        [scale * (b * d - a * c), scale * (c * d + a * b), 1 - scale * (b * b + c * c)],
+    ]
+    affine = np.eye(4)
+    affine[:3, :3] = np.array(turn) * step
+    affine[:3, 3] = [float(raw[f"qoffset_{axis}"]) for axis in "xyz"]
+    return affine
+
+
+def _rounding_mm(raw, affine: np.ndarray, shape) -> float:
+    """How far a corner may move by rounding alone: near 180 degrees a float32 quaternion is vague about the angle."""
+    rest = 1 - sum(float(raw[f"quatern_{letter}"]) ** 2 for letter in "bcd")
+    radians = 2 * (math.sqrt(max(rest, 0.0) + QUATERNION_ROUNDING) - math.sqrt(max(rest - QUATERNION_ROUNDING, 0.0)))
+    return radians * float(np.linalg.norm(np.multiply(shape, spacing_of(affine))))
 
 
 def _check_affine(path: Path, affine: np.ndarray) -> tuple[Repair, ...]:

@@ -33,9 +33,7 @@ def _guess(array: np.ndarray, low: float, high: float) -> tuple[str, str] | None
         return "a constant image", "export the scan again"
     flat = array.ravel(order="K")
     sample = flat[:: max(1, flat.size // SAMPLES)]
-    kinds = np.unique(sample).size
-    whole = bool((sample == np.rint(sample)).all())
-    if low >= 0 and high < 256 and whole and kinds <= 64:
+    if low >= 0 and high < 256 and (sample == np.rint(sample)).all() and np.unique(sample).size <= 64:
         return "a label map", "give the CT, not its segmentation"
     if low >= -1.001 and high <= 1.001:
         return "a CT scaled to the unit interval", "give the scan before windowing"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,17 +12,19 @@ from isal import isal_zlib
 from nibabel.nifti1 import Nifti1Header
 
 from spineseg.anatomy.labels import N_VERTEBRAE, Scheme, lookup_table
+from spineseg.data import checksum
 from spineseg.data.affine import Placed, corner_shift_mm
 from spineseg.data.atomic import atomic_path
-from spineseg.data.header import REWRITE, XFORM_TOLERANCE_MM, Header, header
+from spineseg.data.header import REWRITE, XFORM_TOLERANCE_MM, Header, header, quaternion_affine
 from spineseg.data.hounsfield import check_hounsfield
-from spineseg.data.payload import Repair, read_payload
+from spineseg.data.payload import STEP, Repair, read_payload
 from spineseg.errors import CaseError
 
-__all__ = ["Header", "Repair", "Volume", "header", "read", "read_ct", "read_labels", "read_pair", "write"]
+__all__ = ["Header", "Repair", "Volume", "header", "matched", "read", "read_ct", "read_labels", "read_pair", "write"]
 
 LABEL_TOLERANCE = 1e-3  # how far a float label may lie from a whole number
 GRID_TOLERANCE_VOXELS = 0.5  # how far a mask's grid may lie from its scan's
+THICK_SLICE_MM = 5.0  # beyond it a vertebra is a few slices high
 PADDING_HU = -1500.0  # what lies below is the scanner's padding, not air
 GZIP_LEVEL = 1  # of isal; 3 % larger than level 2 at the same speed as a copy
 
@@ -45,6 +49,8 @@ class Volume(Placed):
 def read(path, *, assume_ras: bool = False) -> Volume:
     """Read a scan. Magic bytes tell compression; a gzip stream is read to its end (CRC and length checked).
 
+    Where a `.sha256` lies beside the file its bytes are hashed as they are read, and compared.
+
     Args:
         path: A `.nii` or `.nii.gz` file.
         assume_ras: Accept a file without any orientation as axis-aligned RAS+ at the origin.
@@ -54,17 +60,18 @@ def read(path, *, assume_ras: bool = False) -> Volume:
         int32 that holds the result; else float32.
 
     Raises:
-        CaseError: If the file is damaged, is not one 3D scan, or its values are not finite.
+        CaseError: If the file is damaged, is not the one that its `.sha256` records, or is not one 3D scan.
     """
-    head = header(path, assume_ras=assume_ras)
-    payload, repairs = read_payload(head.path, head.opening, head.promised_bytes)
+    with checksum.checked(path) as sidecar:
+        head = header(path, assume_ras=assume_ras)
+        payload, repairs = read_payload(head.path, head.opening, head.promised_bytes, sidecar.seen)
     stored = payload[head.offset :].view(head.dtype) if head.offset % head.dtype.itemsize == 0 else None
     if stored is None:  # voxels that start at an odd byte cannot be viewed in place
         stored = np.frombuffer(payload[head.offset :].tobytes(), head.dtype)
     if not stored.dtype.isnative:
         stored = stored.byteswap(inplace=stored.flags.writeable).view(stored.dtype.newbyteorder("="))
     array = _scaled(stored, head.slope, head.intercept).reshape(head.shape, order="F")
-    return Volume(array, head.affine, head.path, (*head.repairs, *repairs))
+    return Volume(array, head.affine, head.path, (*head.repairs, *repairs, *sidecar.repairs))
 
 
 def read_ct(path, *, nan: str = "refuse", assume_ras: bool = False) -> Volume:
@@ -94,6 +101,8 @@ def read_ct(path, *, nan: str = "refuse", assume_ras: bool = False) -> Volume:
     check_hounsfield(volume.path, array)
     if array.dtype.kind in "iu" and array.dtype != np.int16:  # the check bounds values to -5000 .. 40000
         array = array.astype(np.int16 if array.max() <= 32767 else np.float32)
+    if (thickest := max(volume.spacing)) > THICK_SLICE_MM:
+        repairs += (Repair("thick-slices", f"slices {thickest:.3g} mm apart", "kept; small vertebrae blur"),)
     return Volume(array, volume.affine, volume.path, repairs)
 
 
@@ -155,7 +164,22 @@ def read_pair(
     Raises:
         CaseError: If either is unusable or the grids differ by another shape or more than half a voxel.
     """
-    ct, labels = read_ct(ct_path, nan=nan), read_labels(segmentation_path, scheme=scheme)
+    return matched(read_ct(ct_path, nan=nan), read_labels(segmentation_path, scheme=scheme))
+
+
+def matched(ct: Volume, labels: Volume) -> tuple[Volume, Volume]:
+    """Make sure that a CT and a label map share one grid.
+
+    Args:
+        ct: The CT.
+        labels: Its label map.
+
+    Returns:
+        Both; the label map has the CT's affine.
+
+    Raises:
+        CaseError: If the grids differ by another shape or more than half a voxel.
+    """
     remedy = "resample the segmentation to the CT's grid or pair it with its own CT"
     if ct.array.shape != labels.array.shape:
         found = f"a label map of {labels.array.shape} voxels"
@@ -174,7 +198,10 @@ def read_pair(
 
 
 def write(path, array, affine) -> Path:
-    """Write a volume: atomically, with sform and qform set to code 1 and no free text.
+    """Write a volume: atomically, with sform and qform set to code 1 and no free text, and its hash beside it.
+
+    The hash is named as the file with `.sha256` behind, in the format of `sha256sum`. A crash leaves the old file or
+    the new one, never with the other's hash.
 
     Args:
         path: Ends in `.nii` or `.nii.gz`.
@@ -199,19 +226,29 @@ def write(path, array, affine) -> Path:
     if array.dtype.name not in ("uint8", "int8", "int16", "uint16", "int32", "float32"):
         raise ValueError(f"array must hold 8, 16 or 32-bit numbers, got {array.dtype.name}")
     head = _header_bytes(array, affine)
-    voxels = array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes(order="F")
+    voxels = np.asfortranarray(array.astype(array.dtype.newbyteorder("<"), copy=False)).reshape(-1, order="F")
+    note, seen = checksum.beside(path), hashlib.sha256()
     try:
-        with atomic_path(path) as temporary, open(temporary, "wb") as file:
-            if path.name.endswith(".gz"):
-                stream = isal_zlib.compressobj(GZIP_LEVEL, wbits=31)  # 31: gzip, without name or time
-                file.writelines((stream.compress(head), stream.compress(voxels), stream.flush()))
-            else:
-                file.writelines((head, voxels))
+        with atomic_path(note) as line, atomic_path(path, drop=note) as temporary, open(temporary, "wb") as file:
+            for block in _packed(head, memoryview(voxels).cast("B"), path.name.endswith(".gz")):
+                seen.update(block)
+                file.write(block)
+            line.write_bytes(checksum.line(path, seen.hexdigest()))
     except OSError as error:
         found = f"cannot write: {error.strerror or type(error).__name__}"
         remedy = "choose another folder, free some space or change its permissions"
         raise CaseError("unwritable", path, found, "a writable folder with room", remedy) from None
     return path
+
+
+def _packed(head: bytes, voxels: memoryview, compress: bool) -> Iterator[bytes | memoryview]:
+    blocks = [head, *(voxels[i : i + STEP] for i in range(0, len(voxels), STEP))]
+    if not compress:
+        yield from blocks
+        return
+    stream = isal_zlib.compressobj(GZIP_LEVEL, wbits=31)  # 31: gzip, without name or time
+    yield from map(stream.compress, blocks)
+    yield stream.flush()
 
 
 def _header_bytes(array: np.ndarray, affine: np.ndarray) -> bytes:
@@ -220,7 +257,7 @@ def _header_bytes(array: np.ndarray, affine: np.ndarray) -> bytes:
     raw.set_data_shape(array.shape)
     raw.set_sform(affine, code=1)
     raw.set_qform(affine, code=1, strip_shears=True)
-    if corner_shift_mm(raw.get_sform(), raw.get_qform(), array.shape) > XFORM_TOLERANCE_MM:
+    if corner_shift_mm(raw.get_sform(), quaternion_affine(raw), array.shape) > XFORM_TOLERANCE_MM:
         raw["qform_code"] = 0  # a sheared grid has no quaternion
     raw.set_xyzt_units("mm")
     raw["magic"], raw["vox_offset"], raw["scl_slope"], raw["scl_inter"] = b"n+1", 352, 1, 0

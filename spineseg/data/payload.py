@@ -11,14 +11,19 @@ from isal import igzip_lib
 
 from spineseg.errors import CaseError
 
+BLOCK = 1 << 18  # bytes that are read from a file at a time; compressed and inflated they fit the cache
 STEP = 1 << 20  # bytes that are inflated at a time
-TOLERATED_TAIL = (
-    1 << 20
-)  # bytes after the last voxel that are ignored with a remark; more is an attack or another format
+TOLERATED_TAIL = 1 << 20  # bytes after the last voxel, ignored with a remark; more is an attack or another format
 DEFLATE_LIMIT = 1032  # largest ratio that deflate can reach
+BOMB_RATIO = 900  # only long runs of one value pack so tightly: ...
+BOMB_BYTES = 192 << 20  # ... beyond this size they are looked at before memory is taken for them
+FREE_MEMBERS = 1000  # gzip members that a stream may have however little they hold ...
+SMALL_MEMBER = 1024  # ... beyond it they must hold this many bytes on average: each costs a decompressor
 LONGEST_HEADER = 540  # NIfTI-2
+GZIP_MAGIC = b"\x1f\x8b"
 
 AGAIN = "download or copy it again"
+REPACK = "unpack it and compress it again"
 
 
 class Repair(NamedTuple):
@@ -63,7 +68,7 @@ def look(path: Path) -> Opening:
         size = file.seek(0, 2)
     if not start:
         raise CaseError("empty", path, "0 bytes", "a NIfTI file", AGAIN)
-    compressed = start[:2] == b"\x1f\x8b"
+    compressed = start[:2] == GZIP_MAGIC
     if compressed:
         head = _first_bytes(path, start)
     else:
@@ -77,13 +82,14 @@ def look(path: Path) -> Opening:
     return Opening(compressed, head, size, repairs)
 
 
-def read_payload(path: Path, opening: Opening, promised: int) -> tuple[np.ndarray, tuple[Repair, ...]]:
+def read_payload(path: Path, opening: Opening, promised: int, seen=None) -> tuple[np.ndarray, tuple[Repair, ...]]:
     """Read everything up to the last voxel, and a gzip stream to its end so that CRC and length are checked.
 
     Args:
         path: The file.
         opening: What `look` returned for it.
         promised: Bytes of header, extensions and voxels together, as the header claims.
+        seen: A hash that takes every byte of the file on the way; None to hash nothing.
 
     Returns:
         `(promised,)` uint8, writable, and the repairs.
@@ -94,35 +100,55 @@ def read_payload(path: Path, opening: Opening, promised: int) -> tuple[np.ndarra
     if opening.compressed:
         if promised > opening.size * DEFLATE_LIMIT + STEP:
             raise _too_short(path, f"{opening.size} compressed bytes", promised)
-        return _inflate(path, promised)
+        if promised > max(BOMB_BYTES, BOMB_RATIO * opening.size):
+            _refuse_one_value(path, opening, promised)
+        return _inflate(path, promised, seen)
     if opening.size < promised:
         raise _too_short(path, f"{opening.size} bytes", promised)
+    repairs = _tail(path, opening.size - promised)
+    payload = np.empty(promised, np.uint8)
+    into, filled = memoryview(payload), 0
     with opened(path) as file:
-        payload = np.fromfile(file, np.uint8, promised)
-    if len(payload) < promised:  # the file shrank while it was read
-        raise _too_short(path, f"{len(payload)} bytes", promised)
-    return payload, _tail(path, opening.size - promised)
+        while count := file.readinto(into[filled : filled + STEP]):
+            if seen is not None:
+                seen.update(into[filled : filled + count])  # while it is in the cache
+            filled += count
+        _hash_rest(file, seen)
+    if filled < promised:  # the file shrank while it was read
+        raise _too_short(path, f"{filled} bytes", promised)
+    return payload, repairs
 
 
-def _inflate(path: Path, promised: int) -> tuple[np.ndarray, tuple[Repair, ...]]:
+def _inflate(path: Path, promised: int, seen) -> tuple[np.ndarray, tuple[Repair, ...]]:
     payload = np.empty(promised, np.uint8)  # pages are touched only as they fill
+    into = memoryview(payload)
     filled = extra = members = 0
     junk = False
     data, stream = b"", None
     with opened(path) as file:
+
+        def more() -> bytes:
+            block = file.read(BLOCK)
+            if seen is not None:
+                seen.update(block)
+            return block
+
         while True:
             if stream is None or stream.eof:
-                data = (stream.unused_data if stream else b"") or file.read(STEP)
-                if len(data) < 2 and data:
-                    data += file.read(STEP)
+                data = (stream.unused_data if stream else b"") or more()
+                if len(data) == 1:
+                    data += more()
                 if not data:
                     break
-                if data[:2] != b"\x1f\x8b":
+                if data[:2] != GZIP_MAGIC:
                     junk = True
                     break
                 stream, members = igzip_lib.IgzipDecompressor(igzip_lib.DECOMP_GZIP), members + 1
+                if members > FREE_MEMBERS and filled < members * SMALL_MEMBER:
+                    found = f"more than {FREE_MEMBERS} gzip members with next to nothing in them"
+                    raise CaseError("gzip-members", path, found, "one gzip stream", REPACK)
             elif stream.needs_input:
-                data = file.read(STEP)
+                data = more()
                 if not data:
                     found = f"the gzip stream ends early, after {filled} of {promised} bytes"
                     raise CaseError("gzip-truncated", path, found, "a complete gzip file", AGAIN)
@@ -132,10 +158,11 @@ def _inflate(path: Path, promised: int) -> tuple[np.ndarray, tuple[Repair, ...]]
                 raise CaseError("gzip-damaged", path, f"damaged gzip data ({error})", "an intact file", AGAIN) from None
             data = b""
             keep = min(len(block), promised - filled)
-            payload[filled : filled + keep] = np.frombuffer(block, np.uint8, keep)
+            into[filled : filled + keep] = block if keep == len(block) else block[:keep]
             filled, extra = filled + keep, extra + len(block) - keep
             if extra > TOLERATED_TAIL:
                 _tail(path, extra)
+        _hash_rest(file, seen)
     if filled < promised:
         raise _too_short(path, f"{filled} bytes", promised)
     repairs = _tail(path, extra)
@@ -144,6 +171,25 @@ def _inflate(path: Path, promised: int) -> tuple[np.ndarray, tuple[Repair, ...]]
     if junk:
         repairs += (Repair("gzip-trailing", "bytes after the end of the gzip stream", "ignored"),)
     return payload, repairs
+
+
+def _refuse_one_value(path: Path, opening: Opening, promised: int) -> None:
+    """Inflate without keeping anything, until a second value or a fault shows up."""
+    stream, total = igzip_lib.IgzipDecompressor(igzip_lib.DECOMP_GZIP), 0
+    with opened(path) as file, contextlib.suppress(igzip_lib.IsalError):  # faults are for the reader to name
+        while total < promised:
+            block = stream.decompress(file.read(BLOCK) if stream.needs_input else b"", STEP)
+            if not block or (total and block.count(block[:1]) < len(block)):  # the first holds the header
+                return
+            total += len(block)
+        found = f"{opening.size} bytes that unpack to {promised} of one value"
+        remedy = "leave it out, or crop it when it is an empty label map"
+        raise CaseError("bomb", path, found, "a scan or a label map", remedy)
+
+
+def _hash_rest(file, seen) -> None:
+    while seen is not None and (block := file.read(BLOCK)):
+        seen.update(block)
 
 
 def _tail(path: Path, extra: int) -> tuple[Repair, ...]:
