@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Literal
 
 import tyro
 
-from spineseg.config import Config
+from spineseg.config import ClusterConfig, Config
 from spineseg.errors import CaseError
 
 Positional = tyro.conf.Positional
@@ -31,16 +32,79 @@ def phantom(out: Positional[Path], cases: int = 8, seed: int = 0, spacing_mm: fl
     return 0
 
 
+def fetch(source: Positional[str], to: Path | None = None) -> int:
+    """Download a published data set: resumed where it broke off, checked, unpacked safely.
+
+    Args:
+        source: totalsegmentator, totalsegmentator-small or kaggle.
+        to: Folder; data/raw/<source> by default.
+    """
+    from spineseg.data.fetch import fetch as fetch_source
+    from spineseg.paths import raw_folder
+
+    folder = fetch_source(source, to or raw_folder(source))
+    print(f"{folder}: next, spineseg audit {folder}")
+    return 0
+
+
+def audit(
+    folder: Positional[Path],
+    layout: str = "auto",
+    scheme: str = "",
+    to: Path | None = None,
+    json: bool = False,
+    fix: Path | None = None,
+    nan: Literal["refuse", "air"] = "refuse",
+    assume_ras: bool = False,
+    workers: int = ClusterConfig.workers,
+    scheduler: str = ClusterConfig.scheduler,
+) -> int:
+    """Look for suspect cases in a data set; one line each: case, severity, code, what was found, what to do.
+
+    Exit status: 0 nothing but notes, 1 errors or warnings, 2 could not run.
+
+    Args:
+        folder: The data set.
+        layout: kaggle, totalsegmentator, verse, nnunet, pairs, ct, labels, or auto to detect it.
+        scheme: Of the labels: spineseg, verse, totalsegmentator-v1 .. v3, or pairs such as "26=S1 27=L5".
+        to: Folder for the page and the tables; _build/audit/<name> by default.
+        json: Print the findings as JSON in place of lines.
+        fix: New folder; every usable case is written there without the faults that can be mended, with a ledger.
+        nan: With --fix, air sets missing values to -1000 HU.
+        assume_ras: With --fix, take scans without orientation as RAS+.
+        workers: Processes.
+        scheduler: Address of a dask scheduler to use in place of processes here.
+    """
+    from spineseg.data.audit.repair import fix_set
+    from spineseg.data.layouts import list_cases
+    from spineseg.report.audit_page import run_audit
+
+    cluster = ClusterConfig(workers=workers, scheduler=scheduler)
+    try:
+        listing = list_cases(folder, layout, scheme)
+        status = run_audit(listing, cluster, to=to, as_json=json)
+        if fix:
+            print(fix_set(listing, fix, cluster, nan=nan, assume_ras=assume_ras), file=sys.stderr)
+        return status
+    except CaseError as error:
+        print(f"spineseg audit: {error}", file=sys.stderr)
+        return USER_ERROR
+
+
 def prepare(config: Config) -> int:
     """Bring every case of a cohort onto the networks' grids."""
+    from spineseg.data import cohort
     from spineseg.data.store import prepare_cohort
     from spineseg.paths import store_folder
 
-    store = prepare_cohort(config)
-    for error in store.failures:
+    listing = cohort.listing(config)
+    print(listing)
+    store = prepare_cohort(config, listing.table)
+    failures = [*listing.problems, *store.failures]
+    for error in failures:
         print(error, file=sys.stderr)
-    print(f"{len(store.table)} cases prepared, {len(store.failures)} failed, in {store_folder()}")
-    return CASE_ERROR if store.failures else 0
+    print(f"{len(store.table)} cases prepared, {len(failures)} failed, in {store_folder()}")
+    return CASE_ERROR if failures else 0
 
 
 def train(config: Config, method: str) -> int:
@@ -121,6 +185,8 @@ def report(config: Config, parameters: list[tuple[str, str]]) -> int:
 
 COMMANDS = {
     "phantom": phantom,
+    "fetch": fetch,
+    "audit": audit,
     "prepare": prepare,
     "train": train,
     "predict": predict,
@@ -150,13 +216,14 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _configured(name: str, words: list[str]):
     """Parse every field of the configuration, with the chosen profile's values as defaults."""
-    words = ["--training.epochs" if w == "--epochs" else w.replace("--epochs=", "--training.epochs=") for w in words]
+    words = [_full_name(word) for word in words]
     extra = {"train": ("--method", "both"), "report": ("-p", [])}.get(name)
     own, rest = _take(words, extra[0], 2 if name == "report" else 1) if extra else ([], words)
     profile, _ = _take(rest, "--profile", 1)
     run, _ = _take(rest, "--run", 1)
     default = Config.load(profile[-1][0] if profile else "smoke", run[-1][0] if run else "")
     about = COMMANDS[name].__doc__ + {
+        "prepare": "\n\nAlso: --workers N, --scheduler ADDRESS for the same of --cluster.",
         "train": "\n\nAlso: --epochs N for --training.epochs N, --method baseline, cascade or both.",
         "report": "\n\nAlso: -p NAME VALUE gives a parameter to the notebooks; may be repeated.",
     }.get(name, "")
@@ -164,6 +231,14 @@ def _configured(name: str, words: list[str]):
     if name == "train":
         return config, own[-1][0] if own else "both"
     return (config, [tuple(pair) for pair in own]) if name == "report" else (config,)
+
+
+SHORT = {"--epochs": "--training.epochs", "--scheduler": "--cluster.scheduler", "--workers": "--cluster.workers"}
+
+
+def _full_name(word: str) -> str:
+    option, equals, value = word.partition("=")
+    return SHORT.get(option, option) + equals + value
 
 
 def _take(words: list[str], option: str, count: int) -> tuple[list[list[str]], list[str]]:

@@ -107,3 +107,17 @@ def test_two_scans_of_one_name_are_refused_before_either_is_predicted(trained, t
     words = ["predict", str(tmp_path / "a" / "ct.nii.gz"), str(tmp_path / "b" / "ct.nii.gz")]
     assert main([*words, "--out", str(tmp_path / "out"), "--run", "trained"]) == 2
     assert "ct_seg.nii.gz" in capsys.readouterr().err and not (tmp_path / "out").exists()
+
+
+def test_an_unknown_source_lists_the_known_ones(capfd):
+    assert main(["fetch", "nowhere"]) == 2
+    assert "totalsegmentator, totalsegmentator-small" in capfd.readouterr().err
+
+
+def test_fetch_downloads_into_the_raw_folder_unless_told_otherwise(monkeypatch, tmp_path, capsys):
+    monkeypatch.setenv("SPINESEG_HOME", str(tmp_path))
+    asked = []
+    monkeypatch.setattr("spineseg.data.fetch.fetch", lambda source, to: asked.append((source, to)) or to)
+    assert main(["fetch", "kaggle"]) == 0 and main(["fetch", "kaggle", "--to", str(tmp_path / "x")]) == 0
+    assert asked == [("kaggle", tmp_path / "data/raw/kaggle"), ("kaggle", tmp_path / "x")]
+    assert f"spineseg audit {tmp_path / 'x'}" in capsys.readouterr().out

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from spineseg.anatomy.labels import IDS, REGION_OF
+from spineseg.data.audit import Audit, Severity
 from spineseg.report.quoting import higher_or_lower
 from spineseg.report.score_tables import FACTOR_WORDS, name_shares, share_in_runs
 
@@ -27,6 +28,25 @@ def lowest_and_highest(means: pd.Series) -> tuple[str, str]:
         return NONE, NONE
     low, high = (means.index[means == value] for value in (means.min(), means.max()))
     return " and ".join(low), " and ".join(high)
+
+
+def trust(found: Audit) -> dict:
+    """How many cases an audit looked at, refused and suspects, and what it found most often.
+
+    Args:
+        found: The audit.
+
+    Returns:
+        `looked`, `refused`, `suspect`, `commonest`.
+    """
+    table = found.table()
+    refused, suspect = (
+        int(table[(table["severity"] == s.value) & (table["case"] != "")]["case"].nunique())
+        for s in (Severity.ERROR, Severity.WARNING)
+    )
+    commonest = f"*{table['code'].mode()[0]}*" if len(table) else NONE
+    looked = len(found.cases) + len(found.listing.problems)
+    return {"looked": looked, "refused": refused, "suspect": suspect, "commonest": commonest}
 
 
 def rarity(shares: pd.DataFrame, population: pd.DataFrame) -> dict:
@@ -60,8 +80,12 @@ def sizes(whole: pd.DataFrame, population: pd.DataFrame) -> dict:
 
     Returns:
         `whole` (vertebrae), `small`, `large` (names), `small_ml`, `large_ml`, `times`, `real_times` (the same levels in
-        the population), `low`, `high` (range of the levels' medians against the real ones).
+        the population), `low`, `high` (range of the levels' medians against the real ones); nan and `NONE` of no
+        vertebra.
     """
+    if whole.empty:
+        values = dict.fromkeys(("small_ml", "large_ml", "times", "real_times", "low", "high"), float("nan"))
+        return values | {"whole": 0, "small": NONE, "large": NONE}
     median, real = whole.groupby("vertebra")["ml"].median(), population["p50_ml"]
     small, large = median.nsmallest(EXTREMES), median.nlargest(EXTREMES)
     ratio = median / real[median.index]
@@ -74,9 +98,10 @@ def sizes(whole: pd.DataFrame, population: pd.DataFrame) -> dict:
 def density(tissue: pd.DataFrame) -> dict:
     """Typical HU in and around the vertebrae, from `tables.hu_by_compartment`: `inside_hu`, `low_hu`, `around_hu`."""
     middle = tissue.groupby("compartment")[["p05_hu", "p50_hu"]].median()
-    around = next(name for name in middle.index if name.startswith("within"))
-    inside = middle.loc["vertebra, inside"]
-    return {"inside_hu": inside["p50_hu"], "low_hu": inside["p05_hu"], "around_hu": middle.loc[around, "p50_hu"]}
+    around = next((name for name in middle.index if name.startswith("within")), "")
+    middle = middle.reindex(["vertebra, inside", around])  # nan where no scan shows a vertebra
+    low, inside, beside = middle.iloc[0, 0], middle.iloc[0, 1], middle.iloc[1, 1]
+    return {"inside_hu": float(inside), "low_hu": float(low), "around_hu": float(beside)}
 
 
 def grids(headers: pd.DataFrame) -> dict:
@@ -98,8 +123,11 @@ def ceilings(ceiling: pd.DataFrame, fine_mm: float, coarse_mm: float) -> dict:
         coarse_mm: Voxel size of the coarse grid.
 
     Returns:
-        `dear`, `cheap` (names), `dear_fine`, `dear_coarse`, `cheap_fine`, `cheap_coarse`.
+        `dear`, `cheap` (names), `dear_fine`, `dear_coarse`, `cheap_fine`, `cheap_coarse`; `NONE` and nan of no scan.
     """
+    if ceiling.empty:
+        names = [f"{name}_{grid}" for name in ("dear", "cheap") for grid in ("fine", "coarse")]
+        return dict.fromkeys(names, float("nan")) | {"dear": NONE, "cheap": NONE}
     mean = ceiling.groupby(["vertebra", "spacing_mm"])["ceiling"].mean().unstack()
     groups = {"dear": mean[coarse_mm].nsmallest(EXTREMES).index, "cheap": mean[coarse_mm].nlargest(EXTREMES).index}
     numbers = {

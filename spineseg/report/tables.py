@@ -7,6 +7,7 @@ import pandas as pd
 from scipy import ndimage
 
 from spineseg.anatomy.labels import IDS, VERTEBRAE
+from spineseg.data.audit import Audit, Severity
 from spineseg.evaluation.surfaces import within
 
 _AIR_HU, _SHELL_VOXELS, _NEAR_MM = -700.0, 1, 12.0
@@ -53,7 +54,7 @@ def whole(vertebrae: pd.DataFrame) -> pd.DataFrame:
         for case, i in zip(vertebrae["case"], index, strict=True)
     ]
     share = vertebrae["visible_share"]
-    return vertebrae[np.where(share.notna(), share > 0.995, between)]
+    return vertebrae[np.where(share.notna(), share > 0.995, between).astype(bool)]
 
 
 def hu_by_compartment(case: str, ct_hu, labels, spacing) -> pd.DataFrame:
@@ -167,3 +168,22 @@ def near_spine(labels, spacing, margin_mm: float) -> np.ndarray:
     if not bone.any():
         return np.ones(bone.shape, bool)
     return within(bone, spacing, margin_mm)
+
+
+def findings(found: Audit) -> pd.DataFrame:
+    """What an audit found, kind by kind.
+
+    Args:
+        found: The audit.
+
+    Returns:
+        Rows by `severity` and `code`, the worst and the commonest first: `cases` (how many), `for example`.
+    """
+    table = found.table()
+    order = [s.value for s in Severity]
+    groups = table.groupby(["severity", "code"], sort=False)
+    result = groups.agg(cases=("case", "nunique"), example=("what", "first"), first=("case", "first")).reset_index()
+    result["rank"] = result["severity"].map(order.index)
+    result = result.sort_values(["rank", "cases"], ascending=[True, False], kind="stable")
+    result["for example"] = [f"{r.first}: {r.example}" if r.first else r.example for r in result.itertuples()]
+    return result.set_index(["severity", "code"])[["cases", "for example"]]
