@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spineseg.data import geometry
+from spineseg.data import geometry, interpolation
 
 SHAPE = (13, 18, 9)
 ORIENTATIONS = [
@@ -82,25 +82,6 @@ def test_canonical_axes_match_nibabel_in_every_orientation(orientation):
     assert np.array_equal(moved, np.asanyarray(reference.dataobj)) and np.allclose(moved_affine, reference.affine)
     tensor, tensor_affine = geometry.to_canonical(torch.from_numpy(array), affine)
     assert np.array_equal(tensor.numpy(), moved) and np.array_equal(tensor_affine, moved_affine)
-
-
-@settings(max_examples=150, deadline=None)
-@given(
-    orientation=st.sampled_from(ORIENTATIONS),
-    spacing=st.tuples(*[st.floats(0.3, 5)] * 3),
-    angles=st.tuples(*[st.floats(-0.6, 0.6)] * 3),
-    shape=st.tuples(*[st.integers(2, 12)] * 3),
-    seed=st.integers(0, 1000),
-)
-def test_canonical_and_back_is_exact_at_any_angle(orientation, spacing, angles, shape, seed):
-    affine = rotated(angles, affine_for(orientation, spacing))
-    labels = np.random.default_rng(seed).integers(0, 26, shape).astype(np.uint8)
-    assert geometry.orientation_of(affine) == "".join(nib.aff2axcodes(affine))
-    moved, moved_affine = geometry.to_canonical(labels, affine)
-    assert geometry.orientation_of(moved_affine) == "RAS"
-    for nearest in (False, True):
-        back = geometry.back_to_original(np.ascontiguousarray(moved), moved_affine, affine, shape, nearest=nearest)
-        assert back.dtype == torch.uint8 and np.array_equal(back.numpy(), labels)
 
 
 @settings(max_examples=60, deadline=None)
@@ -222,6 +203,51 @@ def test_whole_steps_down_are_block_means():
     assert torch.allclose(geometry.resample_image(image, np.eye(4), grid, shape), expected, atol=1e-6)
 
 
+@pytest.mark.parametrize("antialias", [True, False])
+@pytest.mark.parametrize(
+    "spacing", [(0.7, 0.7, 0.7), (2.2, 2.2, 2.2), (0.4, 2.0, 1.5), (2.0, 0.6, 1.0), (0.5, 1.0, 1.0)]
+)
+def test_planes_done_one_by_one_leave_no_seam(monkeypatch, spacing, antialias):
+    image, labels = torch.rand((2, *SHAPE), generator=torch.Generator().manual_seed(0)), blobs()
+    affine = affine_for("PIR")
+    canonical, canonical_affine = geometry.to_canonical(labels, affine)
+    grid, shape = geometry.grid_at(canonical_affine, canonical.shape, spacing)
+    grid[:3, 3] -= 1.3  # some of it beside the scan
+
+    def both():
+        return (
+            geometry.resample_image(image, affine, grid, shape, antialias=antialias, fill=-1.0),
+            geometry.resample_labels(labels, affine, grid, shape, antialias=antialias),
+        )
+
+    whole = both()
+    monkeypatch.setattr(interpolation, "CACHED_VOXELS", 1)
+    apart = both()
+    assert whole[0].unique().numel() > 100 and torch.allclose(apart[0], whole[0], atol=1e-6)
+    assert whole[1].any() and torch.equal(apart[1], whole[1])
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
+def test_the_order_of_an_image_in_memory_does_not_matter(order):
+    image = torch.rand((2, *SHAPE), generator=torch.Generator().manual_seed(0))
+    affine = np.diag([1.0, 0.8, 2.3, 1])
+    grid, shape = geometry.grid_at(affine, SHAPE, 1.2)
+    back = [order.index(d) for d in range(3)]
+    stored = image.permute(0, *(1 + d for d in order)).contiguous().permute(0, *(1 + d for d in back))
+    result = geometry.resample_image(stored, affine, grid, shape)
+    assert torch.allclose(result, geometry.resample_image(image, affine, grid, shape), atol=1e-6)
+    assert result.is_contiguous() and torch.equal(stored, image)
+
+
+def test_labels_that_move_by_whole_voxels_are_copies():
+    labels = blobs()
+    target = affine_for("LPS", origin=(9, 12, 3))  # flipped, cropped, and beyond the scan in K
+    result = geometry.resample_labels(labels.long(), affine_for("RAS", origin=(0, 0, 0)), target, (8, 10, 9))
+    assert torch.equal(result[..., :6], labels[2:10, 3:13, 3:].flip(0, 1)) and not result[..., 6:].any()
+    same = geometry.resample_labels(labels, np.eye(4), np.eye(4), SHAPE)
+    assert torch.equal(same, labels) and same.data_ptr() != labels.data_ptr()
+
+
 def test_averaging_keeps_the_mean_where_bare_interpolation_does_not():
     image = torch.zeros((30, 30, 30))
     image[::2] = 1
@@ -256,6 +282,11 @@ def test_the_input_is_never_changed():
     for target in (np.diag([2.0, 2, 2, 1]), rotated((0.2, 0, 0), np.eye(4)), np.eye(4)):
         geometry.resample_image(image, np.eye(4), target, SHAPE, fill=-5.0)
         geometry.resample_labels(labels, np.eye(4), target, SHAPE, antialias=True)
+    beside = np.eye(4)
+    beside[0, 3] = 7
+    for moved in (geometry.resample_image(image[:1], np.eye(4), beside, (1, *SHAPE[1:]), fill=-5.0),
+                  geometry.resample_labels(labels[:1], np.eye(4), beside, (1, *SHAPE[1:])) - 5.0):  # fmt: skip
+        assert (moved == -5).all()
     assert torch.equal(image, copies[0]) and torch.equal(labels, copies[1])
 
 
