@@ -128,6 +128,12 @@ def test_workers_have_this_process_s_folders_and_one_thread_and_leave_no_trace_h
     assert dict(os.environ) == before and sys.modules["__main__"].__spec__ is not None
 
 
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_fault_that_no_future_can_carry_is_raised_all_the_same(workers):
+    with pytest.raises(RuntimeError, match="running_out raised StopIteration"):
+        spread(jobs.running_out, range(3), workers=workers)
+
+
 def test_nothing_listens_beyond_this_machine():
     assert set.union(*spread(jobs.listening, range(4), workers=2)) == {"127.0.0.1"}
 

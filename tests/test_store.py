@@ -1,12 +1,22 @@
 import dataclasses
 import json
+import multiprocessing
+import os
 import pickle
+import shutil
+import signal
+import sys
+import threading
+import warnings
+from types import SimpleNamespace
 
+import jobs
 import numpy as np
+import psutil
 import pytest
 import torch
 
-from spineseg.config import Config
+from spineseg.config import ClusterConfig, Config
 from spineseg.data import cohort, digest, geometry, nifti, parallel, store
 from spineseg.errors import CaseError
 from spineseg.paths import real_ct_folder, store_folder
@@ -35,7 +45,7 @@ def config(tmp_path, monkeypatch):
 
 
 def load(tmp_path, **overrides):
-    fixed = {"cohort.layout": "pairs", "cohort.folder": str(tmp_path / "in"), "cohort.workers": 1}
+    fixed = {"cohort.layout": "pairs", "cohort.folder": str(tmp_path / "in"), "cluster.workers": 1}
     return Config.load("smoke", **fixed, **overrides)
 
 
@@ -225,8 +235,105 @@ def test_worker_processes_prepare_the_same(config, tmp_path, monkeypatch):
     for path in entries():
         (path / "meta.json").unlink()
     monkeypatch.setattr(parallel, "WORTH_A_POOL_S", 0.0)
-    prepare(dataclasses.replace(config, cohort=dataclasses.replace(config.cohort, workers=2)))
+    prepare(dataclasses.replace(config, cluster=ClusterConfig(workers=2)))
     assert {p.name: json.loads((p / "meta.json").read_text())["sha256"] for p in entries()} == here
+
+
+def hashes():
+    return {p.name: json.loads((p / "meta.json").read_text())["sha256"] for p in entries()}
+
+
+def test_killed_workers_leave_the_store_of_an_undisturbed_preparation(config, tmp_path, monkeypatch):
+    for i in range(3, 40):
+        for name, array in zip(("ct", "seg"), scan(i), strict=True):
+            nifti.write(tmp_path / "in" / f"p{i}_{name}.nii.gz", array, AFFINE)
+    prepare(config)
+    here = hashes()
+    monkeypatch.setenv("SPINESEG_HOME", str(tmp_path / "other"))
+    monkeypatch.setattr(parallel, "WORTH_A_POOL_S", 0.0)
+    killed, over = [], threading.Event()
+
+    def kill_workers():
+        while len(killed) < 4 and not over.wait(0.005):
+            forked = [p for p in psutil.Process().children(recursive=True) if p.ppid() != os.getpid()]
+            if forked and len(list(store_folder().glob("[!.]*/meta.json"))) >= 4 * len(killed) + 1:
+                killed.append(forked[len(killed) % len(forked)].pid)
+                os.kill(killed[-1], signal.SIGKILL)
+
+    killer = threading.Thread(target=kill_workers)
+    killer.start()
+    try:
+        with warnings.catch_warnings(record=True):
+            disturbed = prepare(dataclasses.replace(config, cluster=ClusterConfig(workers=2, deaths_per_case=20)))
+    finally:
+        over.set()
+        killer.join()
+    assert killed and disturbed.failures == [] and hashes() == here and len(here) == 40
+    assert not list(store_folder().glob(".*"))
+
+
+def test_two_preparations_at_once_do_not_disturb_each_other(config, tmp_path):
+    prepare(config)
+    alone = hashes()
+    shutil.rmtree(store_folder())
+    context = multiprocessing.get_context("forkserver" if sys.platform == "linux" else "spawn")
+    both = [context.Process(target=jobs.prepare, args=(config, str(tmp_path / "home"))) for _ in range(2)]
+    for process in both:
+        process.start()
+    for process in both:
+        process.join(60)
+    assert [process.exitcode for process in both] == [0, 0] and hashes() == alone
+    assert not list(store_folder().glob(".*")) and prepare(config).load("p1").labels.any()
+
+
+def test_a_preparation_that_another_one_overtakes_keeps_the_other_s_entry(config, monkeypatch):
+    job = (prepare(config)._rows["p0"], config, store.code_version())
+    final = store_folder() / store._key(job[:2])
+    shutil.rmtree(final)
+    write_array, calls = store._write_array, []
+
+    def overtaken(path, array):
+        calls.append(path)
+        if len(calls) == 1:
+            store._prepare_one(job)
+            store._sweep()
+            assert not path.parent.exists()
+        write_array(path, array)
+
+    monkeypatch.setattr(store, "_write_array", overtaken)
+    store._prepare_one(job)
+    assert prepare(config).load("p0").labels.any() and not list(store_folder().glob(".*"))
+
+
+def test_what_a_killed_worker_left_is_swept_up_but_not_what_is_being_written(config):
+    done = prepare(config).path("p0")
+    left, busy = done.with_name(f".0123abcd-{done.name}"), done.with_name(".0123abcd-" + 24 * "0")
+    for folder in (left, busy):
+        folder.mkdir()
+    prepare(config)
+    assert not left.exists() and busy.exists()
+    os.utime(busy, (0, 0))
+    prepare(config)
+    assert not busy.exists()
+
+
+def test_a_store_that_cannot_be_written_is_refused_before_the_start(config, monkeypatch):
+    monkeypatch.setattr(store, "map_cases", None)
+    store_folder().parent.mkdir(parents=True)
+    store_folder().write_text("a file in its place")
+    with pytest.raises(CaseError, match="derived/store: the system says.*SPINESEG_HOME") as caught:
+        prepare(config)
+    assert caught.value.code == "unwritable"
+
+
+def test_a_full_disk_or_memory_is_refused_before_any_case_is_prepared(config, monkeypatch):
+    monkeypatch.setattr(store, "_prepare_one", None)
+    for fault, name in (("disk", "shutil.disk_usage"), ("memory", "free_memory")):
+        with monkeypatch.context() as patch:
+            patch.setattr(f"spineseg.data.resources.{name}", lambda *_: SimpleNamespace(free=1e6) if _ else 10**6)
+            with pytest.raises(CaseError) as caught:
+                prepare(config)
+        assert caught.value.code == fault and entries() == []
 
 
 def test_a_store_survives_pickling(config):
@@ -249,6 +356,6 @@ def test_the_real_pairs_are_prepared(config):
     folder = real_ct_folder() / "pairs"
     if not folder.is_dir():
         pytest.skip(f"no real scans in {folder}")
-    real = Config.load("smoke", **{"cohort.layout": "pairs", "cohort.folder": str(folder), "cohort.workers": 1})
+    real = Config.load("smoke", **{"cohort.layout": "pairs", "cohort.folder": str(folder), "cluster.workers": 1})
     prepared = prepare(real)
     assert prepared.failures == [] and all(prepared.load(case).labels.any() for case in prepared.table["case"])

@@ -237,6 +237,8 @@ def _guarded(function, item):
         return function(item)
     except CaseError as error:
         return error
+    except StopIteration as error:  # no future can carry one: the caller would wait for ever
+        raise RuntimeError(f"{function.__name__} raised StopIteration") from error
 
 
 def _in_worker(function, item, environment: dict[str, str]):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import json
 import shutil
+import time
 from pathlib import Path
 
 import blosc2
@@ -13,10 +15,12 @@ import numpy as np
 import pandas as pd
 
 from spineseg.config import Config
-from spineseg.data import atomic, cohort
+from spineseg.data import atomic, cohort, resources
+from spineseg.data.case import Case
 from spineseg.data.digest import code_version, content_hash
 from spineseg.data.parallel import map_cases
-from spineseg.data.preparation import PreparedCase, prepare_arrays, prepare_case, row_fields
+from spineseg.data.preparation import PreparedCase, prepare_arrays, prepare_case
+from spineseg.data.reference import reference_hash
 from spineseg.errors import CaseError
 from spineseg.paths import store_folder
 
@@ -24,6 +28,7 @@ __all__ = ["PreparedCase", "Store", "key", "prepare_arrays", "prepare_case", "pr
 
 CHUNK, BLOCK = 64, 32  # voxels per side: compressed together, and the least that is decompressed
 FOREGROUND_VOXELS = 4000  # coordinates kept per class, for drawing patch centres
+LEFTOVER_S = 24 * 3600.0  # an unfinished folder that nobody has written to for so long is nobody's
 ARRAYS = ("image", "labels", "coarse_image", "coarse_labels")
 
 
@@ -45,13 +50,12 @@ class Store:
         self.config = config
         self.table = cohort.cases(config) if table is None else table
         self.failures: list[CaseError] = []
-        self._rows = {str(row.case): row for row in self.table[["case", "ct", "segmentation"]].itertuples(index=False)}
+        self._rows = {str(row.case): Case.of(row) for row in self.table.itertuples(index=False)}
         self._paths: dict[str, Path] = {}
         self._open: dict[str, dict] = {}
 
     def __getstate__(self):
-        rows = {name: tuple(row) for name, row in self._rows.items()}
-        return self.__dict__ | {"_open": {}, "_rows": rows}
+        return self.__dict__ | {"_open": {}}
 
     def path(self, case: str) -> Path:
         """Folder of one prepared case; its name is the hash of scan, segmentation, preparation and code."""
@@ -112,6 +116,13 @@ class Store:
         """Voxels of the fine grid."""
         return tuple(self._arrays(case)["image"].shape)
 
+    def image_hash(self, case: str) -> str:
+        """sha256 of the prepared image: equal for two copies of a scan, however they were stored."""
+        meta = self.path(case) / "meta.json"
+        if not meta.is_file():
+            self._arrays(case)
+        return json.loads(meta.read_text())["sha256"]["image.b2nd"]
+
     def foreground(self, case: str) -> dict[int, np.ndarray]:
         """Coordinates of up to `FOREGROUND_VOXELS` voxels of each class present, `(n, 3)` int32 on the fine grid."""
         return self._arrays(case)["foreground"]
@@ -121,7 +132,7 @@ class Store:
             folder = self.path(case)
             if (opened := _open(folder)) is None:
                 shutil.rmtree(folder, ignore_errors=True)
-                _prepare_one((tuple(self._rows[case]), self.config, code_version()))
+                _prepare_one((self._rows[case], self.config, code_version()))
                 if (opened := _open(folder)) is None:
                     remedy = "check the disk that holds data/derived"
                     raise CaseError(
@@ -133,8 +144,10 @@ class Store:
 
 def key(row, config: Config) -> str:
     """Name of a prepared case: hash of the scan's and segmentation's bytes, the preparation and this floor's code."""
-    _, ct_path, segmentation_path = row_fields(row)
-    hashes = [content_hash(path) for path in (ct_path, segmentation_path) if path]
+    _, ct_path, segmentation_path, scheme = Case.of(row)
+    hashes = [content_hash(ct_path)]
+    if segmentation_path:
+        hashes += [reference_hash(segmentation_path), scheme]
     parts = [*hashes, config.hash("preparation"), code_version()]
     return hashlib.sha256("/".join(parts).encode()).hexdigest()[:24]
 
@@ -143,7 +156,7 @@ def prepare_cohort(config: Config, table: pd.DataFrame | None = None, *, progres
     """Prepare what is not prepared yet; bad cases are named and left out.
 
     Args:
-        config: Cohort, preparation and number of workers.
+        config: Cohort, preparation and workers.
         table: From `cohort.cases`; None asks it for the configured cohort.
         progress: Show a bar.
 
@@ -151,15 +164,22 @@ def prepare_cohort(config: Config, table: pd.DataFrame | None = None, *, progres
         The store of the usable cases; `failures` holds the others' errors.
 
     Raises:
-        CaseError: The first one, if no case is usable.
+        CaseError: The first one, if no case is usable; before the start, if the store cannot be written (code
+            unwritable) or the cases do not fit the disk or the memory (codes disk and memory).
     """
     store = Store(config, table)
-    jobs = [(tuple(row), config) for row in store._rows.values()]
-    keys = map_cases(_key, jobs, workers=config.cohort.workers, title="check inputs", progress=progress)
+    resources.require_writable(store_folder())
+    _sweep()
+    jobs = [(row, config) for row in store._rows.values()]
+    files = [row.ct for row in store._rows.values()]
+    keys = map_cases(_key, jobs, cluster=config.cluster, title="check inputs", progress=progress, files=files)
     results = {name: k if isinstance(k, CaseError) else None for name, k in zip(store._rows, keys, strict=True)}
     waiting = [n for n in store._rows if results[n] is None and not (store.path(n) / "meta.json").is_file()]
-    jobs = [(tuple(store._rows[name]), config, code_version()) for name in waiting]
-    outcome = map_cases(_prepare_one, jobs, workers=config.cohort.workers, title="prepare", progress=progress)
+    jobs = [(store._rows[name], config, code_version()) for name in waiting]
+    files = [store._rows[name].ct for name in waiting]
+    cluster = resources.require(files, config, store_folder())
+    outcome = map_cases(_prepare_one, jobs, cluster=cluster, title="prepare", progress=progress, files=files)
+    _sweep()
     results |= {name: r for name, r in zip(waiting, outcome, strict=True) if isinstance(r, CaseError)}
     failures = [error for error in results.values() if error]
     if failures and len(failures) == len(results):
@@ -187,10 +207,20 @@ def _prepare_one(job) -> None:
     row, config, code = job
     if code != code_version():
         raise RuntimeError("spineseg/data changed on disk while this process was running; restart it (the kernel)")
-    prepared = prepare_case(row, config)
     final = store_folder() / key(row, config)
-    if not (final / "meta.json").is_file():  # half an entry would stand in the way of ours
+    if (final / "meta.json").is_file():  # by another preparation, or by a worker that was killed before it could say so
+        return
+    prepared = prepare_case(row, config)
+    if final.is_dir() and not (final / "meta.json").is_file():  # half an entry would stand in the way of ours
         shutil.rmtree(final, ignore_errors=True)
+    try:
+        _write(final, prepared, row, config)
+    except (OSError, RuntimeError):
+        if not (final / "meta.json").is_file():
+            raise  # else another preparation was faster and swept our folder away
+
+
+def _write(final: Path, prepared: PreparedCase, row, config: Config) -> None:
     with atomic.atomic_folder(final) as folder:
         for name in ARRAYS:
             array = getattr(prepared, name)
@@ -199,17 +229,27 @@ def _prepare_one(job) -> None:
         coordinates = _foreground(prepared.labels) if prepared.labels is not None else {}
         np.savez(folder / "foreground.npz", **{str(value): where for value, where in coordinates.items()})
         meta = {k: getattr(prepared, k).tolist() for k in ("affine", "coarse_affine", "original_affine")}
-        meta |= {"original_shape": prepared.original_shape, "case": prepared.case, "ct": str(row_fields(row)[1])}
+        meta |= {"original_shape": prepared.original_shape, "case": prepared.case, "ct": Case.of(row).ct}
         meta |= {"preparation": dataclasses.asdict(config.preparation), "code": code_version()}
         meta["sha256"] = {p.name: _sha256(p) for p in sorted(folder.iterdir())}
         (folder / "meta.json").write_text(json.dumps(meta, indent=1))
+
+
+def _sweep() -> None:
+    """Delete the unfinished folders that killed workers left."""
+    for leftover in store_folder().glob(".*-*"):
+        done = (store_folder() / leftover.name.rpartition("-")[2] / "meta.json").is_file()
+        with contextlib.suppress(FileNotFoundError):
+            if done or time.time() - leftover.stat().st_mtime > LEFTOVER_S:
+                shutil.rmtree(leftover, ignore_errors=True)
 
 
 def _write_array(path: Path, array: np.ndarray) -> None:
     # uint8 keeps a 1800 HU window in steps of 7 HU: half of float16, and it compresses three times better
     stored = array if array.dtype == np.uint8 else np.rint(array * 255).astype(np.uint8)
     chunks, blocks = (tuple(min(n, side) for n in stored.shape) for side in (CHUNK, BLOCK))
-    settings = {"codec": blosc2.Codec.LZ4, "clevel": 5, "nthreads": 1}
+    # single bytes: the default shuffle would make a patch take three times as long and the file no smaller
+    settings = {"codec": blosc2.Codec.LZ4, "clevel": 5, "nthreads": 1, "filters": [blosc2.Filter.NOFILTER]}
     blosc2.asarray(np.ascontiguousarray(stored), urlpath=str(path), chunks=chunks, blocks=blocks, cparams=settings)
 
 
@@ -243,7 +283,9 @@ def _foreground(labels: np.ndarray) -> dict[int, np.ndarray]:
 
 
 def _unit(stored: np.ndarray) -> np.ndarray:
-    return stored.astype(np.float32) / np.float32(255)
+    values = stored.astype(np.float32)
+    values /= np.float32(255)  # in place: half the time
+    return values
 
 
 def _sha256(path: Path) -> str:
