@@ -44,7 +44,7 @@ CODES = {
     "no-s1": (Severity.NOTE, "leave S1 out of scoring; do not train S1 on these scans"),
     "numbering": (Severity.NOTE, "compare the count with the publisher's"),
 }
-NOTED_REPAIRS = ("suffix", "squeezed", "gzip-members", "pixdim", "bitpix")  # mended without any doubt
+NOTED_REPAIRS = ("suffix", "squeezed", "gzip-members", "pixdim", "bitpix", "xforms")  # mended without any doubt
 REPAIR_REMEDIES = {
     "labels-empty": "leave it out of training; it counts as a scan without vertebrae",
     "labels-in-padding": "leave those vertebrae out of scoring",
