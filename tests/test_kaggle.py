@@ -12,7 +12,8 @@ from urllib.parse import quote
 import pytest
 import requests
 
-from spineseg.data.fetch import SOURCES, fetch, folder, kaggle, verify
+from spineseg.data import resources
+from spineseg.data.fetch import SOURCES, fetch, kaggle, verify
 from spineseg.data.fetch.credentials import Secrets, kaggle_secrets
 from spineseg.data.fetch.transfer import Patience
 from spineseg.errors import CaseError
@@ -69,7 +70,7 @@ def hub(home, monkeypatch):
 @pytest.fixture
 def get(hub, tmp_path, monkeypatch):
     monkeypatch.setattr(
-        folder.shutil, "disk_usage", lambda _: namedtuple("usage", "total used free")(10**15, 0, 10**14)
+        resources.shutil, "disk_usage", lambda _: namedtuple("usage", "total used free")(10**15, 0, 10**14)
     )
 
     def run():
@@ -157,7 +158,7 @@ def test_a_full_disk_is_named(get, hub, monkeypatch):
     hub.troubles = [OSError(28, "No space left on device")]
     assert refused(get).code == "disk-full"
     usage = namedtuple("usage", "total used free")(0, 0, SOURCES["kaggle"].least_bytes)
-    monkeypatch.setattr(folder.shutil, "disk_usage", lambda _: usage)
+    monkeypatch.setattr(resources.shutil, "disk_usage", lambda _: usage)
     assert refused(get).code == "disk-full" and len(hub.calls) == 1
 
 

@@ -328,7 +328,7 @@ def test_a_store_that_cannot_be_written_is_refused_before_the_start(config, monk
 
 def test_a_full_disk_or_memory_is_refused_before_any_case_is_prepared(config, monkeypatch):
     monkeypatch.setattr(store, "_prepare_one", None)
-    for fault, name in (("disk", "shutil.disk_usage"), ("memory", "free_memory")):
+    for fault, name in (("disk-full", "shutil.disk_usage"), ("memory", "free_memory")):
         with monkeypatch.context() as patch:
             patch.setattr(f"spineseg.data.resources.{name}", lambda *_: SimpleNamespace(free=1e6) if _ else 10**6)
             with pytest.raises(CaseError) as caught:

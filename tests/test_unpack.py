@@ -15,7 +15,7 @@ from collections import namedtuple
 
 import pytest
 
-from spineseg.data.fetch import folder as folder_module
+from spineseg.data import resources
 from spineseg.data.fetch import ledger, members, unpacking, verify
 from spineseg.data.fetch.members import Caps
 from spineseg.data.fetch.unpacking import unpack
@@ -440,13 +440,11 @@ def test_no_room_is_refused_before_anything_is_unpacked(tmp_path, run, target, m
     usage = namedtuple("usage", "total used free")
     blocks = sum(-(-len(data) // 4096) * 4096 for data in FILES.values())
     path = make(tmp_path / "a.zip", FILES)
-    monkeypatch.setattr(
-        folder_module.shutil, "disk_usage", lambda _: usage(0, 0, folder_module.SPARE_BYTES + blocks - 1)
-    )
+    monkeypatch.setattr(resources.shutil, "disk_usage", lambda _: usage(0, 0, resources.SPARE_BYTES + blocks - 1))
     assert refused(run, path).code == "disk-full" and written(target) == []
-    monkeypatch.setattr(folder_module.shutil, "disk_usage", lambda _: usage(0, 0, folder_module.SPARE_BYTES + blocks))
+    monkeypatch.setattr(resources.shutil, "disk_usage", lambda _: usage(0, 0, resources.SPARE_BYTES + blocks))
     run(path)
-    monkeypatch.setattr(folder_module.shutil, "disk_usage", lambda _: usage(0, 0, folder_module.SPARE_BYTES))
+    monkeypatch.setattr(resources.shutil, "disk_usage", lambda _: usage(0, 0, resources.SPARE_BYTES))
     run(path)  # needs nothing
 
 

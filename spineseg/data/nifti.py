@@ -191,8 +191,8 @@ def matched(ct: Volume, labels: Volume) -> tuple[Volume, Volume]:
     repairs = labels.repairs
     if shift > XFORM_TOLERANCE_MM / 100:
         repairs += (Repair("grid-affine", f"label map {shift:.2g} mm away from the CT", "the CT's affine"),)
-    outside = int(np.count_nonzero(ct.array[labels.array > 0] < PADDING_HU))
-    if outside:
+    padded = ct.array.min() < PADDING_HU
+    if padded and (outside := int(np.count_nonzero(ct.array[labels.array > 0] < PADDING_HU))):
         repairs += (Repair("labels-in-padding", f"{outside} labelled voxels in the scan's padding", "kept"),)
     return ct, Volume(labels.array, ct.affine, labels.path, repairs)
 

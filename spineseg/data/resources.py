@@ -24,6 +24,7 @@ MEMORY_PER_VOXEL = 24
 MEMORY_OF_A_WORKER = 300 << 20  # with torch, before its first case
 MEMORY_SHARE = 0.9  # of what is free
 DISK_PER_VOXEL = 1.1  # both grids; a byte a voxel that does not compress at all, labels, and the file system's blocks
+SPARE_BYTES = 64 << 20  # stay free beside what is written
 DISK_PER_CASE = 5 << 18  # coordinates of 25 classes
 
 
@@ -66,7 +67,8 @@ def require(ct_paths: Iterable, config: Config, folder: Path) -> ClusterConfig:
         another machine, so theirs is not looked at.
 
     Raises:
-        CaseError: If the disk is too small (code disk) or not even one case at a time fits the memory (code memory).
+        CaseError: If the disk is too small (code disk-full) or not even one case at a time fits the memory (code
+            memory).
     """
     demands = {}
     for path in ct_paths:
@@ -74,11 +76,7 @@ def require(ct_paths: Iterable, config: Config, folder: Path) -> ClusterConfig:
             demands[path] = demand(path, config.preparation)
         except CaseError:
             continue
-    disk, free = sum(d.disk for d in demands.values()), shutil.disk_usage(folder).free
-    if disk > free:
-        found = f"{_size(free)} of free disk for {len(demands)} prepared cases of about {_size(disk)}"
-        remedy = "free some, or set SPINESEG_HOME to a folder on a larger disk"
-        raise CaseError("disk", folder, found, "enough for all of them", remedy)
+    need_space(folder, sum(d.disk for d in demands.values()), f"{len(demands)} prepared cases")
     if config.cluster.scheduler or not demands:
         return config.cluster
     return _fewer_workers(demands, config.cluster)
@@ -121,14 +119,36 @@ def _fewer_workers(demands: dict, cluster: ClusterConfig) -> ClusterConfig:
     fitting = sum(total <= free for total in needed[1:])
     if fitting == 0:
         path = max(demands, key=lambda p: demands[p].memory)
-        found = f"a scan whose preparation takes about {_size(needed[1])} of memory, and {_size(free)} that are free"
+        found = f"a scan whose preparation takes about {size_text(needed[1])} of memory, and {size_text(free)} free"
         raise CaseError("memory", path, found, "enough for one case", "close other programs, or leave the case out")
     if fitting < len(largest):
-        text = f"{_size(free)} of memory are free and {len(largest)} cases at once may take {_size(needed[-1])}"
+        text = f"{size_text(free)} of memory are free and {len(largest)} cases at once may take {size_text(needed[-1])}"
         warnings.warn(f"{text}: {fitting} workers in place of {cluster.workers}", stacklevel=4)
         return dataclasses.replace(cluster, workers=fitting)
     return cluster
 
 
-def _size(n: float) -> str:
-    return f"{n / 1e9:.1f} GB" if n >= 1e8 else f"{n / 1e6:.1f} MB"
+def need_space(folder: Path, needed: int, purpose: str) -> None:
+    """See that the disk has room before anything is written.
+
+    Args:
+        folder: An existing folder on the disk in question.
+        needed: Bytes that will be written.
+        purpose: What they are, for the message.
+
+    Raises:
+        CaseError: If it has not; code `disk-full`.
+    """
+    free = shutil.disk_usage(folder).free
+    if needed + SPARE_BYTES > free:
+        expected = f"{size_text(needed)} for {purpose} and {size_text(SPARE_BYTES)} to spare"
+        remedy = "free some space, or name a folder on another disk (SPINESEG_HOME for prepared cases)"
+        raise CaseError("disk-full", folder, f"{size_text(free)} free", expected, remedy)
+
+
+def size_text(size: float) -> str:
+    """A number of bytes for people, such as `23.58 GB`."""
+    for unit, least in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if size >= least:
+            return f"{size / least:.2f} {unit}"
+    return f"{size:.0f} bytes"

@@ -12,10 +12,11 @@ from spineseg.anatomy.phantom.levels import VOLUME_ML, dimensions
 
 # Wide on purpose: a child's, a giant's, a fractured or a bent spine must pass. Shares of what is expected at a level.
 FARTHEST, NEAREST = 1.75, 0.45  # distance of neighbours' centres
+FARTHEST_CUT = 2.5  # where one of them is cut: the centre of what is left may be that of a process
 SMALLEST, LARGEST = 0.4, 2.2  # of the population's 10th and 90th percentile of volume
 SECOND_SHARE = 0.2  # of the median volume: a second component as large is another vertebra
 SLIVER_SHARE = 0.25  # of the median volume, at the edge of the scan
-STRAY_MM = 60.0  # an island this far from its vertebra's centre; a spinous tip is less than 60 mm away
+STRAY_MM = 80.0  # an island this far from its vertebra's centre; the longest process ends nearer to it
 STRAY_ML = 0.02  # islands below are dust of the resampling
 ANOTHER_LEVEL = 0.6  # of the step to the next vertebra: a piece as far up or down is not the same vertebra's
 DENS_MM = 6.0  # C2 reaches up into the ring of C1, and the centre of C1's ring lies above its anterior arch
@@ -46,10 +47,11 @@ def check_chain(parts: pd.DataFrame) -> list[tuple[str, str]]:
 def _order(main: pd.DataFrame) -> list[tuple[str, str]]:
     pairs = list(itertools.pairwise(main.itertuples()))
     wrong = [(a.vertebra, b.vertebra) for a, b in pairs if a.s_mm <= b.s_mm]
+    sure = {(a.vertebra, b.vertebra) for a, b in pairs if not (a.faces or b.faces)}
     if len(pairs) >= 2 and len(wrong) > 0.8 * len(pairs):
         first, last = main["vertebra"].iloc[[0, -1]]
         return [("label-upside-down", f"{first} lies lowest and {last} highest: {len(wrong)} of {len(pairs)} pairs")]
-    return [("label-order", f"{b} lies above {a}") for a, b in wrong]
+    return [("label-order", f"{b} lies above {a}") for a, b in wrong if (a, b) in sure]
 
 
 def _spacing(main: pd.DataFrame) -> list[tuple[str, str]]:
@@ -70,7 +72,7 @@ def _spacing(main: pd.DataFrame) -> list[tuple[str, str]]:
             )
         elif apart > 1:
             result.append(("label-gap", f"nothing is labelled between {names}, {distance:.0f} mm apart"))
-        elif distance > FARTHEST * expected:
+        elif distance > (FARTHEST_CUT if cut else FARTHEST) * expected:
             what = f"the centres of {names} are {distance:.0f} mm apart, {expected:.0f} expected"
             result.append(("label-gap", what))
         elif distance < NEAREST * expected and not cut:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 import pandas as pd
@@ -14,6 +13,7 @@ from spineseg.data.digest import content_hash
 from spineseg.data.layouts import Listing
 from spineseg.data.parallel import map_cases
 from spineseg.data.reference import read_case, read_reference, reference_hash
+from spineseg.data.resources import need_space
 from spineseg.errors import CaseError
 
 COLUMNS = ["case", "source", "source_sha256", "written", "written_sha256", "code", "found", "used"]
@@ -92,7 +92,5 @@ def _new_folder(folder: Path, listing: Listing) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     paths = [Path(p) for p in (*listing.table["ct"], *listing.table["segmentation"]) if p]
     needed = RAW_SHARE * sum(f.stat().st_size for p in paths for f in ([p] if p.is_file() else p.glob("vertebrae_*")))
-    if (free := shutil.disk_usage(folder).free) < needed:
-        found, expected = f"{free / 1e9:.1f} GB free", f"{needed / 1e9:.1f} GB"
-        raise CaseError("disk-full", folder, found, expected, "free some space or name a folder on another disk")
+    need_space(folder, int(needed), "the cases")
     return folder

@@ -6,12 +6,13 @@ import difflib
 from pathlib import Path
 
 from spineseg.data.fetch import kaggle, ledger
-from spineseg.data.fetch.folder import claimed, need_space
+from spineseg.data.fetch.folder import claimed
 from spineseg.data.fetch.ledger import verify
 from spineseg.data.fetch.partial import checksum_error, md5_of, part_file
 from spineseg.data.fetch.sources import SOURCES, Source
 from spineseg.data.fetch.transfer import Patience, download
 from spineseg.data.fetch.unpacking import unpack
+from spineseg.data.resources import need_space
 
 __all__ = ["SOURCES", "Patience", "Source", "fetch", "verify"]
 

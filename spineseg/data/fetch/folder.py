@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +16,6 @@ try:
 except ImportError:  # Windows has none: there two processes are not kept apart
     fcntl = None
 
-SPARE_BYTES = 64 << 20  # stay free beside what is written
 LOCK = ".fetch.lock"
 
 
@@ -62,24 +60,6 @@ def _lock(handle: int, folder: Path) -> None:
         pass  # a network folder without locks
 
 
-def need_space(folder: Path, needed: int, purpose: str) -> None:
-    """See that the disk has room before anything is written.
-
-    Args:
-        folder: An existing folder on the disk in question.
-        needed: Bytes that will be written.
-        purpose: What they are, for the message.
-
-    Raises:
-        CaseError: If it has not; code `disk-full`.
-    """
-    free = shutil.disk_usage(folder).free
-    if needed + SPARE_BYTES > free:
-        expected = f"{size_text(needed)} for {purpose} and {size_text(SPARE_BYTES)} to spare"
-        remedy = "free some space, or name a folder on another disk"
-        raise CaseError("disk-full", folder, f"{size_text(free)} free", expected, remedy)
-
-
 def write_error(path: Path, error: OSError) -> CaseError:
     """What the operating system says about writing to `path`, as the error of this case."""
     reason = error.strerror or type(error).__name__
@@ -88,11 +68,3 @@ def write_error(path: Path, error: OSError) -> CaseError:
         return CaseError("disk-full", path, f"the system says: {reason}", "room to write", remedy)
     remedy = "check its permissions, or name another folder"
     return CaseError("unwritable", path, f"the system says: {reason}", "a path that can be written to", remedy)
-
-
-def size_text(size: float) -> str:
-    """A number of bytes for people, such as `23.58 GB`."""
-    for unit, least in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if size >= least:
-            return f"{size / least:.2f} {unit}"
-    return f"{size:.0f} bytes"

@@ -14,10 +14,11 @@ from tqdm import tqdm
 
 from spineseg.data.fetch import ledger
 from spineseg.data.fetch.credentials import HOW, Secrets, kaggle_secrets
-from spineseg.data.fetch.folder import need_space, write_error
+from spineseg.data.fetch.folder import write_error
 from spineseg.data.fetch.sources import Source
 from spineseg.data.fetch.transfer import AGAIN, Patience
 from spineseg.data.fetch.unpacking import holder
+from spineseg.data.resources import need_space
 from spineseg.errors import CaseError
 
 DISK = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS)

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, NamedTuple
 
-from spineseg.data.fetch.folder import size_text
+from spineseg.data.resources import size_text
 from spineseg.errors import CaseError
 
 OWN = ".spineseg-"  # names that begin so are ours

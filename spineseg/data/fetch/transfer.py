@@ -16,8 +16,8 @@ import requests
 import urllib3
 from tqdm import tqdm
 
-from spineseg.data.fetch.folder import need_space, size_text
 from spineseg.data.fetch.partial import STEP, Part
+from spineseg.data.resources import need_space, size_text
 from spineseg.errors import CaseError
 
 AGAIN = "run the same command again later; it goes on from there"

@@ -9,8 +9,9 @@ from pathlib import Path
 from tqdm import tqdm
 
 from spineseg.data.fetch import ledger
-from spineseg.data.fetch.folder import need_space, write_error
+from spineseg.data.fetch.folder import write_error
 from spineseg.data.fetch.members import OWN, UNREADABLE, Caps, Member, opened
+from spineseg.data.resources import need_space
 from spineseg.errors import CaseError
 
 STEP = 1 << 20  # bytes that are inflated at a time
