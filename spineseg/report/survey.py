@@ -210,11 +210,12 @@ def ceiling(cases: pd.DataFrame, spacings_mm) -> pd.DataFrame:
     Returns:
         Columns `case`, `vertebra`, `spacing_mm`, `ceiling`.
     """
-    tables = [pd.DataFrame(columns=["case", "vertebra", "spacing_mm", "ceiling"])]
+    tables = []
     for row in cases[cases["segmentation"] != ""].itertuples():
         volume = read_reference(row.segmentation, Case.of(row).scheme)
         tables += [resolution_ceiling(volume.array, volume.affine, mm, case=str(row.case)) for mm in spacings_mm]
-    return pd.concat(tables, ignore_index=True)
+    columns = ["case", "vertebra", "spacing_mm", "ceiling"]
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=columns)
 
 
 def ensure_trained(config: Config) -> None:
