@@ -17,7 +17,9 @@ from spineseg.data import nifti
 from spineseg.data.audit import Severity, across, audit
 from spineseg.data.audit.chain import check_chain, expected_step_mm
 from spineseg.data.audit.measures import components
+from spineseg.data.case import Case
 from spineseg.data.layouts import Listing, list_cases
+from spineseg.data.reference import read_case
 from spineseg.paths import real_ct_folder
 from spineseg.report.audit_page import page, write_audit
 
@@ -220,7 +222,7 @@ def test_fix_mends_what_can_be_mended_and_keeps_a_ledger(tmp_path, monkeypatch, 
     assert main(["audit", str(source), "--fix", str(target), "--nan", "air", *options]) == 1
     assert "2 cases written with 1 changes, 1 refused" in capsys.readouterr().err
     assert {p: p.read_bytes() for p in source.rglob("*") if p.is_file()} == before
-    ct, labels = nifti.read_pair(target / "s0001_ct.nii.gz", target / "s0001_seg.nii.gz")
+    ct, labels = read_case(Case.of(("", target / "s0001_ct.nii.gz", target / "s0001_seg.nii.gz")))
     assert ct.array[0, 0, 0] == -1000 and np.array_equal(labels.array, cases[1][1]) and ct.repairs == ()
     ledger = pd.read_csv(target / "ledger.csv", keep_default_na=False)
     assert ledger[ledger["code"] == "nan"]["case"].tolist() == ["s0001"]

@@ -30,7 +30,9 @@ from spineseg.config import ClusterConfig, Config
 from spineseg.data import checksum, cohort, nifti, payload
 from spineseg.data.affine import to_canonical
 from spineseg.data.audit import audit
+from spineseg.data.case import Case
 from spineseg.data.layouts import list_cases
+from spineseg.data.reference import read_case
 from spineseg.data.splits import split
 from spineseg.data.store import prepare_cohort
 from spineseg.learning.training import train
@@ -129,7 +131,7 @@ def pair(labels, affine=OBLIQUE, scan=None):
 
 
 def labels_of_pair(paths):
-    return nifti.read_pair(*paths)[1]
+    return read_case(Case("", *map(str, paths)))[1]
 
 
 def claim(*shape, voxels=b""):

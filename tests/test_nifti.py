@@ -12,6 +12,8 @@ from made_files import OBLIQUE, PLAIN, SHAPE, code_of, codes, ct, error_of, labe
 from spineseg.anatomy.labels import Scheme
 from spineseg.data import checksum, nifti
 from spineseg.data import header as header_module
+from spineseg.data.case import Case
+from spineseg.data.reference import read_case
 from spineseg.errors import CaseError
 from spineseg.paths import real_ct_folder
 
@@ -274,7 +276,7 @@ def test_the_label_map_of_a_pair_lies_where_its_ct_lies(tmp_path):
     for shift, expected in ((0.2, {"grid-affine"}), (0.0, set())):
         moved = OBLIQUE.copy()
         moved[0, 3] += shift
-        _, labels = nifti.read_pair(scan, nifti.write(tmp_path / "a.nii", label_map(), moved))
+        _, labels = read_case(Case.of(("", scan, nifti.write(tmp_path / "a.nii", label_map(), moved))))
         assert codes(labels) == expected and np.allclose(labels.affine, OBLIQUE, atol=1e-5)
 
 
@@ -283,7 +285,7 @@ def test_all_real_pairs_are_read():
     if not folder.is_dir():
         pytest.skip(f"no real scans in {folder}")
     for path in sorted(folder.glob("*_ct.nii.gz")):
-        scan, labels = nifti.read_pair(path, path.with_name(path.name.replace("_ct.", "_seg.")))
+        scan, labels = read_case(Case.of(("", path, path.with_name(path.name.replace("_ct.", "_seg.")))))
         reference = nib.load(path)
         assert np.array_equal(scan.array, np.asanyarray(reference.dataobj)) and scan.array.dtype == np.int16
         assert np.array_equal(scan.affine, reference.affine) and labels.array.any()

@@ -6,7 +6,9 @@ import pytest
 from builders import generate
 
 from spineseg.config import CohortConfig, Config
-from spineseg.data import cohort, nifti, phantom_cohort
+from spineseg.data import cohort, phantom_cohort
+from spineseg.data.case import Case
+from spineseg.data.reference import read_case
 from spineseg.errors import CaseError
 
 
@@ -28,7 +30,7 @@ def test_a_cohort_holds_scan_segmentation_and_truth_of_every_case(smoke):
     folder = make(smoke)
     assert folder.name == "phantom-smoke"
     assert list(times(folder)) == [f"case_{i:04d}.nii" for i in range(9)]
-    scan, labels = nifti.read_pair(folder / "volumes/case_0002.nii", folder / "segmentations/case_0002.nii")
+    scan, labels = read_case(Case.of(("", folder / "volumes/case_0002.nii", folder / "segmentations/case_0002.nii")))
     assert scan.array.dtype == np.int16 and labels.array.dtype == np.uint8
     assert np.array_equal(scan.array, generate(smoke.cohort.seed + 2, spacing_mm=6.0).ct_hu)
     truth, cases = pd.read_csv(folder / "truth.csv"), pd.read_csv(folder / "cases.csv")

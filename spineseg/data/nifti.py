@@ -20,12 +20,10 @@ from spineseg.data.hounsfield import check_hounsfield
 from spineseg.data.payload import STEP, Repair, read_payload
 from spineseg.errors import CaseError
 
-__all__ = ["Header", "Repair", "Volume", "header", "matched", "read", "read_ct", "read_labels", "read_pair", "write"]
+__all__ = ["Header", "Repair", "Volume", "header", "read", "read_ct", "read_labels", "write"]
 
 LABEL_TOLERANCE = 1e-3  # how far a float label may lie from a whole number
-GRID_TOLERANCE_VOXELS = 0.5  # how far a mask's grid may lie from its scan's
 THICK_SLICE_MM = 5.0  # beyond it a vertebra is a few slices high
-PADDING_HU = -1500.0  # what lies below is the scanner's padding, not air
 GZIP_LEVEL = 1  # of isal; 3 % larger than level 2 at the same speed as a copy
 
 
@@ -145,56 +143,6 @@ def read_labels(path, *, scheme: Scheme = Scheme.SPINESEG, assume_ras: bool = Fa
     if not array.any():
         repairs += (Repair("labels-empty", "no vertebra", "kept; left out of Dice and counted"),)
     return Volume(array, volume.affine, volume.path, repairs)
-
-
-def read_pair(
-    ct_path, segmentation_path, *, scheme: Scheme = Scheme.SPINESEG, nan: str = "refuse"
-) -> tuple[Volume, Volume]:
-    """Read a CT and its label map and make sure that they share one grid.
-
-    Args:
-        ct_path: The CT.
-        segmentation_path: Its label map.
-        scheme: Of the label map.
-        nan: As in `read_ct`.
-
-    Returns:
-        CT and label map; the label map has the CT's affine.
-
-    Raises:
-        CaseError: If either is unusable or the grids differ by another shape or more than half a voxel.
-    """
-    return matched(read_ct(ct_path, nan=nan), read_labels(segmentation_path, scheme=scheme))
-
-
-def matched(ct: Volume, labels: Volume) -> tuple[Volume, Volume]:
-    """Make sure that a CT and a label map share one grid.
-
-    Args:
-        ct: The CT.
-        labels: Its label map.
-
-    Returns:
-        Both; the label map has the CT's affine.
-
-    Raises:
-        CaseError: If the grids differ by another shape or more than half a voxel.
-    """
-    remedy = "resample the segmentation to the CT's grid or pair it with its own CT"
-    if ct.array.shape != labels.array.shape:
-        found = f"a label map of {labels.array.shape} voxels"
-        raise CaseError("grid-shape", labels.path, found, f"{ct.array.shape} as in {ct.path.name}", remedy)
-    shift = corner_shift_mm(ct.affine, labels.affine, ct.array.shape)
-    if shift > GRID_TOLERANCE_VOXELS * min(ct.spacing):
-        found = f"a label map that lies {shift:.3g} mm away from {ct.path.name}"
-        raise CaseError("grid-affine", labels.path, found, "less than half a voxel", remedy)
-    repairs = labels.repairs
-    if shift > XFORM_TOLERANCE_MM / 100:
-        repairs += (Repair("grid-affine", f"label map {shift:.2g} mm away from the CT", "the CT's affine"),)
-    padded = ct.array.min() < PADDING_HU
-    if padded and (outside := int(np.count_nonzero(ct.array[labels.array > 0] < PADDING_HU))):
-        repairs += (Repair("labels-in-padding", f"{outside} labelled voxels in the scan's padding", "kept"),)
-    return ct, Volume(labels.array, ct.affine, labels.path, repairs)
 
 
 def write(path, array, affine) -> Path:

@@ -9,10 +9,10 @@ import numpy as np
 
 from spineseg.anatomy.labels import IDS, VARIANTS, VERTEBRAE, Scheme, parse_scheme
 from spineseg.data import nifti
-from spineseg.data.affine import corner_shift_mm
 from spineseg.data.case import Case
 from spineseg.data.digest import content_hash
-from spineseg.data.nifti import GRID_TOLERANCE_VOXELS, Repair, Volume
+from spineseg.data.nifti import Repair, Volume
+from spineseg.data.pairing import grid_shift_mm, matched
 from spineseg.errors import CaseError
 
 CLASS_FILE = "vertebrae_{}"  # as TotalSegmentator names them
@@ -41,7 +41,7 @@ def read_case(case: Case, *, nan: str = "refuse", assume_ras: bool = False) -> t
     ct = nifti.read_ct(case.ct, nan=nan, assume_ras=assume_ras)
     if not case.segmentation:
         return ct, None
-    return nifti.matched(ct, read_reference(case.segmentation, case.scheme, assume_ras=assume_ras))
+    return matched(ct, read_reference(case.segmentation, case.scheme, assume_ras=assume_ras))
 
 
 def read_reference(path, scheme: str = Scheme.SPINESEG.value, *, assume_ras: bool = False) -> Volume:
@@ -102,7 +102,7 @@ def _merge(folder: Path) -> Volume:
         where = _claimed(volume)
         if merged is None:
             first, merged = volume, np.zeros(volume.array.shape, np.uint8, order="F")
-        _same_grid(volume, first)
+        grid_shift_mm(volume, first, what="a class file", remedy=REMEDY)
         repairs += [r for r in volume.repairs if r not in repairs]
         flat = merged.ravel(order="K")  # a view
         free = flat[where] == 0
@@ -125,13 +125,3 @@ def _claimed(volume: Volume) -> np.ndarray:
         found = f"values from {flat.min():g} to {flat.max():g}"
         raise CaseError("class-values", volume.path, found, "0 and 1, the voxels of one class", REMEDY)
     return where
-
-
-def _same_grid(volume: Volume, first: Volume) -> None:
-    if volume.array.shape != first.array.shape:
-        found = f"a class file of {volume.array.shape} voxels"
-        raise CaseError("grid-shape", volume.path, found, f"{first.array.shape} as in {first.path.name}", REMEDY)
-    shift = corner_shift_mm(volume.affine, first.affine, first.array.shape)
-    if shift > GRID_TOLERANCE_VOXELS * min(first.spacing):
-        found = f"a class file that lies {shift:.3g} mm away from {first.path.name}"
-        raise CaseError("grid-affine", volume.path, found, "less than half a voxel", REMEDY)
