@@ -13,7 +13,7 @@ cell.metadata.papermill cell.metadata.execution"
 PROFILE ?= demo
 RUN ?= $(PROFILE)
 
-.PHONY: report test unit notebooks-check book-check lint notebooks api lab bench clean help
+.PHONY: report test unit notebooks-check book-check lint notebooks api lab bench rehearsal clean help
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -65,8 +65,11 @@ api: $(STAMP)  ## list the package's modules on the book's API page
 lab: $(STAMP)  ## open the notebooks in JupyterLab
 	$(BIN)/jupyter lab notebooks
 
-bench: $(STAMP)  ## speed and memory beside other libraries
-	for script in $(sort $(wildcard benchmarks/[a-z]*.py)); do $(BIN)/python $$script || exit 1; done
+bench: $(STAMP)  ## speed and memory beside other libraries (pip install -e '.[bench]' brings them)
+	for script in metrics phantom reading; do $(BIN)/python benchmarks/$$script.py || exit 1; done
+
+rehearsal: $(STAMP)  ## a thousand cases with planted faults and killed workers; half an hour
+	$(BIN)/python benchmarks/rehearsal.py _build/rehearsal --out benchmarks/results/rehearsal.json
 
 clean:  ## remove what was built; runs, data and the environment stay
 	rm -rf _build book/_static/views .pytest_cache .ruff_cache .hypothesis
