@@ -75,13 +75,17 @@ def audit(
         workers: Processes.
         scheduler: Address of a dask scheduler to use in place of processes here.
     """
-    from spineseg.data.audit.repair import fix_set
+    from spineseg.data.audit.repair import fix_set, new_folder
     from spineseg.data.layouts import list_cases
     from spineseg.report.audit_page import run_audit
 
+    if workers < 1:
+        raise ValueError(f"workers must be 1 or more, got {workers}")
     cluster = ClusterConfig(workers=workers, scheduler=scheduler)
     try:
         listing = list_cases(folder, layout, scheme)
+        if fix:
+            new_folder(fix, listing)  # refused before the work, not after it
         status = run_audit(listing, cluster, to=to, as_json=json)
         if fix:
             print(fix_set(listing, fix, cluster, nan=nan, assume_ras=assume_ras), file=sys.stderr)
@@ -100,7 +104,7 @@ def prepare(config: Config) -> int:
     listing = cohort.listing(config)
     print(listing)
     store = prepare_cohort(config, listing.table)
-    failures = [*listing.problems, *store.failures]
+    failures = [*(error for _, error in listing.problems), *store.failures]
     for error in failures:
         print(error, file=sys.stderr)
     print(f"{len(store.table)} cases prepared, {len(failures)} failed, in {store_folder()}")

@@ -220,7 +220,7 @@ def test_fix_mends_what_can_be_mended_and_keeps_a_ledger(tmp_path, monkeypatch, 
     before = {p: p.read_bytes() for p in source.rglob("*") if p.is_file()}
     options = ["--to", str(tmp_path / "page"), "--workers", "1"]
     assert main(["audit", str(source), "--fix", str(target), "--nan", "air", *options]) == 1
-    assert "2 cases written with 1 changes, 1 refused" in capsys.readouterr().err
+    assert "2 cases written with 3 changes, 1 refused" in capsys.readouterr().err  # two are merged, one is filled
     assert {p: p.read_bytes() for p in source.rglob("*") if p.is_file()} == before
     ct, labels = read_case(Case.of(("", target / "s0001_ct.nii.gz", target / "s0001_seg.nii.gz")))
     assert ct.array[0, 0, 0] == -1000 and np.array_equal(labels.array, cases[1][1]) and ct.repairs == ()
@@ -228,7 +228,46 @@ def test_fix_mends_what_can_be_mended_and_keeps_a_ledger(tmp_path, monkeypatch, 
     assert ledger[ledger["code"] == "nan"]["case"].tolist() == ["s0001"]
     refused = ledger[ledger["written"] == ""]
     assert refused["case"].tolist() == ["s0002"] and refused["found"].str.contains("0 bytes").all()
-    assert list_cases(target).layout == "pairs" and len(list_cases(target).table) == 2
+    again = list_cases(target)
+    assert again.layout == "pairs" and again.table["split"].tolist() == ["train", "validation"]
+    assert "patients and parts of the split are read from cases.csv" in str(again)
+
+
+def test_numbers_that_are_no_count_are_not_counted():
+    assert across.check_across(listing(cases=("1000123456", "2000000001", "4711999999")), facts()) == []
+
+
+def test_an_unknown_layout_is_not_a_finding(copy, capsys):
+    assert main(["audit", str(copy), "--layout", "bids"]) == 2
+    assert "unknown layout 'bids'; known: auto, kaggle" in capsys.readouterr().err
+
+
+def test_the_same_bytes_under_a_wrong_checksum_or_suffix_are_looked_at_again(copy, tmp_path):
+    clean = suspects(copy)
+    other = shutil.copytree(copy, tmp_path / "other")
+    (other / "volumes/case_0000.nii.sha256").write_text("0" * 64 + "  case_0000.nii\n")
+    (other / "volumes/case_0001.nii").rename(other / "volumes/case_0001.nii.gz")
+    assert suspects(other) - clean == {("case_0000", "hash"), ("case_0001", "suffix")}
+
+
+def test_a_store_that_cannot_be_written_does_not_stop_an_audit(copy, tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("x")
+    monkeypatch.setenv("SPINESEG_HOME", str(tmp_path / "file"))
+    assert len(audit(list_cases(copy), HERE, progress=False).cases) == 2
+
+
+def test_a_name_that_is_no_text_does_not_stop_an_audit(copy, tmp_path):
+    import os
+
+    pairs = tmp_path / "pairs"
+    ct, labels = (nifti.read(copy / part / "case_0000.nii") for part in ("volumes", "segmentations"))
+    for ending, volume in (("ct", ct), ("seg", labels)):
+        nifti.write(pairs / f"x_{ending}.nii", volume.array, volume.affine)
+        os.rename(pairs / f"x_{ending}.nii", os.fsencode(pairs) + f"/x\xe9_{ending}.nii".encode("latin-1"))
+        (pairs / f"x_{ending}.nii.sha256").unlink()
+    found = audit(list_cases(pairs), HERE, progress=False)
+    assert len(found.cases) == 1 and not [f for f in found.findings if f.severity is Severity.ERROR]
+    assert "\\udce9" in write_audit(found, tmp_path / "page", HERE, progress=False).read_text()
 
 
 @pytest.mark.parametrize(("where", "code"), [("set/inside", "inside-source"), ("full", "not-empty")])

@@ -525,6 +525,16 @@ def test_44_the_same_scan_in_two_parts_stops_before_the_start(pairs):
     assert not run_folder(config.run).exists()
 
 
+def test_44_a_mirrored_copy_in_another_part_stops_before_the_start(pairs):
+    for name in ("p1", "p2"):
+        for kind, read in (("ct", nifti.read_ct), ("seg", nifti.read_labels)):
+            volume = read(pairs / f"p0_{kind}.nii.gz")
+            nifti.write(pairs / f"{name}_{kind}.nii.gz", np.ascontiguousarray(volume.array[::-1]), volume.affine)
+    config, _ = prepared(pairs, run="leak")
+    with pytest.raises(ValueError, match="hold the same scan"):
+        train(config, "baseline")
+
+
 def test_44_one_patient_in_two_parts_stops_before_the_start(tmp_path):
     for part in ("training", "test"):
         name = f"sub-verse7_{part}"

@@ -116,7 +116,7 @@ def test_the_release_is_told_by_its_classes(made, tmp_path):
     folders, _ = made
     assert "release v2 (it has S1)" in str(list_cases(folders["totalsegmentator"]))
     shutil.copytree(folders["totalsegmentator"], tmp_path / "x")
-    for file in (tmp_path / "x").rglob("vertebrae_S1.*"):
+    for file in (tmp_path / "x").rglob("vertebrae_S1.*"):  # of every subject, as in that release
         file.unlink()
     assert "release v1 (no S1): the first sacral vertebra is background here" in str(list_cases(tmp_path / "x"))
     shutil.copy(
@@ -132,7 +132,29 @@ def test_a_subject_without_scan_or_masks_is_named(made, tmp_path):
     shutil.rmtree(tmp_path / "x/s0001/segmentations")
     (tmp_path / "x/s0001/segmentations").mkdir()
     listing = list_cases(tmp_path / "x")
-    assert sorted(p.code for p in listing.problems) == ["no-scan", "no-segmentation"] and len(listing.table) == 2
+    assert [(case, e.code) for case, e in listing.problems] == [("s0000", "no-scan"), ("s0001", "no-segmentation")]
+    assert len(listing.table) == 2
+
+
+def test_a_subject_that_lacks_a_class_file_is_left_out(made, tmp_path):
+    folders, _ = made
+    shutil.copytree(folders["totalsegmentator"], tmp_path / "x")
+    (tmp_path / "x/s0002/segmentations/vertebrae_S1.nii.gz").unlink()
+    listing = list_cases(tmp_path / "x")
+    assert [(case, error.code) for case, error in listing.problems] == [("s0002", "class-missing")]
+    assert "no file of S1" in listing.problems[0][1].found and len(listing.table) == 3
+
+
+def test_unknown_parts_of_the_official_split_are_refused(made, tmp_path):
+    folders, _ = made
+    shutil.copytree(folders["totalsegmentator"], tmp_path / "x")
+    for word, works in (("Validation ", True), ("holdout", False)):
+        (tmp_path / "x/meta.csv").write_text(f"image_id;split\ns0000;train\ns0001;{word}\n")
+        if works:
+            assert list_cases(tmp_path / "x").table["split"].tolist() == ["train", "validation", "", ""]
+        else:
+            with pytest.raises(CaseError, match="parts named holdout"):
+                list_cases(tmp_path / "x")
 
 
 def test_an_unusable_meta_csv_is_named(made, tmp_path):
@@ -173,6 +195,31 @@ def test_vertebrae_that_verse_knows_and_we_do_not_are_said(made, tmp_path):
     assert set(np.unique(found.array)) == {0, 20}
 
 
+@pytest.mark.parametrize(
+    ("folder", "part"),
+    [("dataset-03test", "test"), ("dataset-verse19training", "train"), ("latest", ""), ("my_validation", "validation")],
+)
+def test_the_official_part_is_the_end_of_a_folder_s_name(made, tmp_path, folder, part):
+    _, cases = made
+    ct, labels, affine = cases[0]
+    nifti.write(tmp_path / folder / "rawdata/sub-1/sub-1_ct.nii.gz", ct, affine)
+    nifti.write(tmp_path / folder / "derivatives/sub-1/sub-1_seg-vert_msk.nii.gz", labels, affine)
+    table = list_cases(tmp_path, "verse").table
+    assert table["split"].tolist() == [part]
+    if part == "test":
+        config = Config.load("smoke", **{"cohort.layout": "verse", "cohort.folder": str(tmp_path)})
+        with pytest.raises(ValueError, match="leaves no case to train on"):
+            split(table, config)
+
+
+def test_verse_files_in_one_folder_are_verse(made, tmp_path):
+    _, cases = made
+    ct, labels, affine = cases[0]
+    nifti.write(tmp_path / "sub-1_ct.nii.gz", ct, affine)
+    nifti.write(tmp_path / "sub-1_seg-vert_msk.nii.gz", labels, affine)
+    assert list_cases(tmp_path).layout == "verse" and len(list_cases(tmp_path).table) == 1
+
+
 # --- nnU-Net
 
 
@@ -194,6 +241,34 @@ def test_labels_of_nnunet_without_names_need_a_scheme(made, tmp_path):
     with pytest.raises(CaseError, match="no readable list of labels"):
         list_cases(tmp_path / "x")
     assert list_cases(tmp_path / "x", scheme="verse").table["scheme"].unique().tolist() == ["verse"]
+
+
+def test_a_region_is_not_a_vertebra_and_a_list_of_one_is(made, tmp_path):
+    folders, _ = made
+    shutil.copytree(folders["nnunet"], tmp_path / "x")
+    (tmp_path / "x/dataset.json").write_text('{"labels": {"background": 0, "spine": [19, 20], "T12": 19, "L1": [20]}}')
+    listing = list_cases(tmp_path / "x")
+    assert listing.table["scheme"][0] == "19=T12 20=L1" and "1 other classes become background (spine" in str(listing)
+    (tmp_path / "x/dataset.json").write_text('{"labels": {"background": 0, "T12": [19, 20]}}')
+    with pytest.raises(CaseError, match="a region for T12"):
+        list_cases(tmp_path / "x")
+
+
+def test_two_cases_of_one_name_are_both_left_out(made, tmp_path):
+    folders, cases = made
+    shutil.copytree(folders["nnunet"], tmp_path / "x")
+    nifti.write(tmp_path / "x/imagesTs/spine_000_0000.nii.gz", cases[0][0], cases[0][2])
+    nifti.write(tmp_path / "x/labelsTs/spine_000.nii.gz", cases[0][1], cases[0][2])
+    listing = list_cases(tmp_path / "x")
+    assert len(listing.table) == 3 and [(case, e.code) for case, e in listing.problems] == [("spine_000", "two-files")]
+
+
+def test_upper_case_suffixes_are_read(made, tmp_path):
+    folders, _ = made
+    shutil.copytree(folders["pairs"], tmp_path / "x")
+    for name in ("ct", "seg"):
+        (tmp_path / f"x/p0_{name}.nii.gz").rename(tmp_path / f"x/p0_{name}.NII.GZ")
+    assert list_cases(tmp_path / "x").table["case"].tolist() == ["p0", "p1", "p2", "p3"]
 
 
 def test_nnunet_version_1_lists_names_by_number(made, tmp_path):

@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 import tempfile
+import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 
 import dask
@@ -90,27 +91,47 @@ def _surroundings(modules: list[str]) -> Iterator[None]:
     """What local workers are started in; this process gets its own environment and main module back afterwards.
 
     Workers do not run the main module again: functions of it travel by value. So a script needs no guard, and a worker
-    that was killed is back before a command line or a test runner would have been imported.
+    that was killed is back before a command line or a test runner would have been imported. Of jobs that overlap in
+    this process the first changes and the last restores.
     """
-    main = sys.modules["__main__"]
-    spec, file = getattr(main, "__spec__", None), main.__dict__.pop("__file__", None)
-    names = (*ENVIRONMENT, "PYTHONHASHSEED")  # the last is set by nannies
-    before = {name: os.environ.get(name) for name in names}
-    os.environ.update(ENVIRONMENT)
-    main.__spec__ = None
+    with _CHANGING:
+        if not _before:
+            _change()
+        _before["jobs"] = _before.get("jobs", 0) + 1
     try:
         if LINUX:
             _warm_up(modules)
         with dask.config.set(SETTINGS):
             yield
     finally:
-        main.__spec__ = spec
-        if file is not None:
-            main.__file__ = file
-        for name, value in before.items():
-            os.environ.pop(name, None)
-            if value is not None:
-                os.environ[name] = value
+        with _CHANGING:
+            _before["jobs"] -= 1
+            if not _before["jobs"]:
+                _restore()
+
+
+_CHANGING = threading.Lock()
+_before: dict = {}  # what this process was like before the first of the jobs that are running
+
+
+def _change() -> None:
+    main, names = sys.modules["__main__"], (*ENVIRONMENT, "PYTHONHASHSEED")  # the last is set by nannies
+    _before["spec"], _before["file"] = getattr(main, "__spec__", None), main.__dict__.pop("__file__", None)
+    _before["variables"] = {name: os.environ.get(name) for name in names}
+    os.environ.update(ENVIRONMENT)
+    main.__spec__ = None
+
+
+def _restore() -> None:
+    main = sys.modules["__main__"]
+    main.__spec__ = _before["spec"]
+    if _before["file"] is not None:
+        main.__file__ = _before["file"]
+    for name, value in _before["variables"].items():
+        os.environ.pop(name, None)
+        if value is not None:
+            os.environ[name] = value
+    _before.clear()
 
 
 def _warm_up(modules: list[str]) -> None:

@@ -60,7 +60,7 @@ def cases(config: Config, *, progress: bool = True) -> pd.DataFrame:
     found = listing(config, progress=progress)
     if found.problems:
         more = f" (and {len(found.problems) - SHOWN} more)" if len(found.problems) > SHOWN else ""
-        shown = "; ".join(str(problem) for problem in found.problems[:SHOWN])
+        shown = "; ".join(str(error) for _, error in found.problems[:SHOWN])
         warnings.warn(f"{len(found.problems)} cases left out: {shown}{more}", stacklevel=2)
     return found.table
 

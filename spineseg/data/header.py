@@ -258,4 +258,5 @@ def _check_affine(path: Path, affine: np.ndarray) -> tuple[Repair, ...]:
         found = f"axes {degrees:.1f} degrees away from right angles"
         expected = f"at most {LARGEST_SHEAR_DEGREES:g} degrees (gantry tilt)"
         raise CaseError("shear", path, found, expected, "resample it to a right-angled grid")
-    return (Repair("shear", f"axes {degrees:.2f} degrees off", "resampled to right angles"),) * (degrees > 0.01)
+    used = "kept; preparing a case resamples it to right angles"
+    return (Repair("shear", f"axes {degrees:.2f} degrees off", used),) * (degrees > 0.01)

@@ -236,7 +236,7 @@ def _guarded(function, item):
     try:
         return function(item)
     except CaseError as error:
-        return error
+        return CaseError(*error.args)  # without a context, which may be of a kind that cannot be pickled
     except StopIteration as error:  # no future can carry one: the caller would wait for ever
         raise RuntimeError(f"{function.__name__} raised StopIteration") from error
 

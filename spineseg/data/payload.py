@@ -152,10 +152,7 @@ def _inflate(path: Path, promised: int, seen) -> tuple[np.ndarray, tuple[Repair,
                 if not data:
                     found = f"the gzip stream ends early, after {filled} of {promised} bytes"
                     raise CaseError("gzip-truncated", path, found, "a complete gzip file", AGAIN)
-            try:
-                block = stream.decompress(data, STEP)
-            except igzip_lib.IsalError as error:
-                raise CaseError("gzip-damaged", path, f"damaged gzip data ({error})", "an intact file", AGAIN) from None
+            block = _inflated(stream, data, STEP, path)
             data = b""
             keep = min(len(block), promised - filled)
             into[filled : filled + keep] = block if keep == len(block) else block[:keep]
@@ -208,16 +205,22 @@ def _too_short(path: Path, found: str, promised: int) -> CaseError:
 def _first_bytes(path: Path, start: bytes) -> bytes:
     head = b""
     stream = igzip_lib.IgzipDecompressor(igzip_lib.DECOMP_GZIP)
-    try:
-        while len(head) < LONGEST_HEADER and not stream.eof:
-            block = stream.decompress(start, LONGEST_HEADER - len(head))
-            start = b""
-            if not block:
-                break
-            head += block
-    except igzip_lib.IsalError as error:
-        raise CaseError("gzip-damaged", path, f"damaged gzip data ({error})", "an intact file", AGAIN) from None
+    while len(head) < LONGEST_HEADER and not stream.eof:
+        block = _inflated(stream, start, LONGEST_HEADER - len(head), path)
+        start = b""
+        if not block:
+            break
+        head += block
     return head
+
+
+def _inflated(stream, data: bytes, most: int, path: Path) -> bytes:
+    try:
+        return stream.decompress(data, most)
+    except igzip_lib.IsalError as error:
+        damage = str(error)
+    # raised out here, because isal's error cannot be pickled, not even as the context of ours
+    raise CaseError("gzip-damaged", path, f"damaged gzip data ({damage})", "an intact file", AGAIN)
 
 
 def _refuse_other_formats(path: Path, start: bytes) -> None:

@@ -10,6 +10,7 @@ import torch
 from spineseg.config import Config, PreparationConfig
 from spineseg.data import geometry
 from spineseg.data.case import Case
+from spineseg.data.digest import values_hash
 from spineseg.data.reference import read_case
 
 
@@ -27,6 +28,7 @@ class PreparedCase:
         coarse_affine: `(4, 4)`, coarse voxel index to RAS+ mm.
         original_affine: `(4, 4)` of the scan's own grid, any orientation.
         original_shape: Of the scan's own grid.
+        scan_hash: From `values_hash`: tells copies of the scan, however stored, turned or mirrored.
     """
 
     case: str
@@ -38,6 +40,7 @@ class PreparedCase:
     coarse_affine: np.ndarray
     original_affine: np.ndarray
     original_shape: tuple[int, int, int]
+    scan_hash: str
 
     def with_labels(self) -> PreparedCase:
         """The case itself, or with empty label maps where it has none."""
@@ -81,9 +84,8 @@ def prepare_arrays(ct_hu, labels, affine, preparation: PreparationConfig, *, cas
         grids.append((moved, named, target))
     (fine, fine_labels, fine_affine), (coarse, coarse_labels, coarse_affine) = grids
     original_affine = np.asarray(affine, np.float64)
-    return PreparedCase(
-        case, fine, fine_labels, fine_affine, coarse, coarse_labels, coarse_affine, original_affine, original_shape
-    )
+    grids = (fine, fine_labels, fine_affine, coarse, coarse_labels, coarse_affine)
+    return PreparedCase(case, *grids, original_affine, original_shape, values_hash(np.asarray(ct_hu)))
 
 
 def prepare_case(row, config: Config) -> PreparedCase:

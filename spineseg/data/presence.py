@@ -11,11 +11,10 @@ import pandas as pd
 
 from spineseg.anatomy.labels import N_CLASSES, VERTEBRAE
 from spineseg.config import ClusterConfig
-from spineseg.data import atomic
 from spineseg.data.case import Case
-from spineseg.data.digest import code_version, content_hash
+from spineseg.data.digest import code_version, content_hash, remember
 from spineseg.data.parallel import map_cases
-from spineseg.data.reference import read_case, reference_hash
+from spineseg.data.reference import no_scan, read_case, reference_hash
 from spineseg.errors import CaseError
 from spineseg.paths import store_folder
 
@@ -68,6 +67,8 @@ def measure_vertebrae(ct_hu: np.ndarray, labels: np.ndarray, affine) -> pd.DataF
 
 
 def _measure(case: Case) -> pd.DataFrame:
+    if not case.ct:
+        raise no_scan(case.segmentation)
     hashes = [content_hash(case.ct), *([reference_hash(case.segmentation), case.scheme] if case.segmentation else [])]
     parts = (*hashes, code_version())
     note = store_folder() / "presence" / f"{hashlib.sha256('/'.join(parts).encode()).hexdigest()[:16]}.csv"
@@ -77,7 +78,7 @@ def _measure(case: Case) -> pd.DataFrame:
         ct, labels = read_case(case)
         array = np.zeros(ct.array.shape, np.uint8) if labels is None else labels.array
         text = measure_vertebrae(ct.array, array, ct.affine).to_csv(index=False)
-        atomic.write_text(note, text)
+        remember(note, text)
         table = pd.read_csv(io.StringIO(text))
     table.insert(0, "case", case.case)
     return table

@@ -36,12 +36,17 @@ def read_case(case: Case, *, nan: str = "refuse", assume_ras: bool = False) -> t
         CaseError: If either is unusable or the two do not share a grid.
     """
     if not case.ct:
-        found, remedy = "a label map without a scan", "put its scan beside it"
-        raise CaseError("no-scan", case.segmentation, found, "a scan and its label map", remedy)
+        raise no_scan(case.segmentation)
     ct = nifti.read_ct(case.ct, nan=nan, assume_ras=assume_ras)
     if not case.segmentation:
         return ct, None
     return matched(ct, read_reference(case.segmentation, case.scheme, assume_ras=assume_ras))
+
+
+def no_scan(segmentation: str) -> CaseError:
+    """The error of a label map without a scan."""
+    found, remedy = "a label map without a scan", "put its scan beside it"
+    return CaseError("no-scan", segmentation, found, "a scan and its label map", remedy)
 
 
 def read_reference(path, scheme: str = Scheme.SPINESEG.value, *, assume_ras: bool = False) -> Volume:

@@ -29,7 +29,7 @@ def split(cases: pd.DataFrame, config: Config) -> pd.DataFrame:
 
     Raises:
         ValueError: If there are too few cases for three parts, a case is listed twice, or the official split puts one
-            patient in two parts.
+            patient in two parts or leaves none to train on.
     """
     names = cases["case"].astype(str).tolist()
     if len(set(names)) < len(names):
@@ -39,7 +39,7 @@ def split(cases: pd.DataFrame, config: Config) -> pd.DataFrame:
         counts = (config.cohort.train, config.cohort.validation, config.cohort.test)
         if len(names) != sum(counts):
             raise ValueError(f"cases must hold all {sum(counts)} phantoms, got {len(names)}; make the cohort again")
-        part_of = dict(zip(sorted(names), np.repeat(PARTS, counts).tolist(), strict=True))
+        part_of = dict(zip(sorted(names, key=lambda n: (len(n), n)), np.repeat(PARTS, counts).tolist(), strict=True))
         return pd.DataFrame({"case": names, "split": [part_of[n] for n in names]})
     patients = cases["patient"].astype(str).tolist() if "patient" in cases else names
     official = cases["split"].astype(str).tolist() if "split" in cases else [""] * len(names)
@@ -48,10 +48,12 @@ def split(cases: pd.DataFrame, config: Config) -> pd.DataFrame:
     part_of = _official(patients, official)
     missing = [part for part in PARTS if part not in part_of.values()]
     free = set(patients) - part_of.keys()
-    if missing and not free:  # a part that the publisher left to the user comes out of training
-        free = {patient for patient, part in part_of.items() if part == "train"}
-        missing = ["train", *missing]
+    if missing:  # a part that the publisher left to the user comes out of training
+        free |= {patient for patient, part in part_of.items() if part == "train"}
+        missing = ["train", *(part for part in missing if part != "train")]
     part_of |= _drawn(free, missing or ["train"], config)
+    if "train" not in part_of.values():
+        raise ValueError("the official split leaves no case to train on; set cohort.official_split off, or add cases")
     return pd.DataFrame({"case": names, "split": [part_of[p] for p in patients]})
 
 

@@ -20,7 +20,7 @@ from spineseg.data.case import Case
 from spineseg.data.digest import code_version, content_hash
 from spineseg.data.parallel import map_cases
 from spineseg.data.preparation import PreparedCase, prepare_arrays, prepare_case
-from spineseg.data.reference import reference_hash
+from spineseg.data.reference import no_scan, reference_hash
 from spineseg.errors import CaseError
 from spineseg.paths import store_folder
 
@@ -72,8 +72,8 @@ class Store:
         geometry_of = {k: np.array(arrays["meta"][k]) for k in ("affine", "coarse_affine", "original_affine")}
         for name in ("image", "coarse_image"):
             values[name] = _unit(values[name])
-        shape = tuple(arrays["meta"]["original_shape"])
-        return PreparedCase(case=case, original_shape=shape, **values, **geometry_of)
+        shape, scan_hash = tuple(arrays["meta"]["original_shape"]), arrays["meta"]["scan_hash"]
+        return PreparedCase(case=case, original_shape=shape, scan_hash=scan_hash, **values, **geometry_of)
 
     def load_coarse(self, case: str) -> dict[str, np.ndarray]:
         """The coarse scan alone: `coarse_image` float32 in [0, 1], `coarse_labels`, `coarse_affine`, `fine_affine`."""
@@ -116,12 +116,12 @@ class Store:
         """Voxels of the fine grid."""
         return tuple(self._arrays(case)["image"].shape)
 
-    def image_hash(self, case: str) -> str:
-        """sha256 of the prepared image: equal for two copies of a scan, however they were stored."""
+    def scan_hash(self, case: str) -> str:
+        """Equal for two copies of a scan, however they were stored, turned or mirrored."""
         meta = self.path(case) / "meta.json"
         if not meta.is_file():
             self._arrays(case)
-        return json.loads(meta.read_text())["sha256"]["image.b2nd"]
+        return json.loads(meta.read_text())["scan_hash"]
 
     def foreground(self, case: str) -> dict[int, np.ndarray]:
         """Coordinates of up to `FOREGROUND_VOXELS` voxels of each class present, `(n, 3)` int32 on the fine grid."""
@@ -145,6 +145,8 @@ class Store:
 def key(row, config: Config) -> str:
     """Name of a prepared case: hash of the scan's and segmentation's bytes, the preparation and this floor's code."""
     _, ct_path, segmentation_path, scheme = Case.of(row)
+    if not ct_path:
+        raise no_scan(segmentation_path)
     hashes = [content_hash(ct_path)]
     if segmentation_path:
         hashes += [reference_hash(segmentation_path), scheme]
@@ -229,6 +231,7 @@ def _write(final: Path, prepared: PreparedCase, row, config: Config) -> None:
         coordinates = _foreground(prepared.labels) if prepared.labels is not None else {}
         np.savez(folder / "foreground.npz", **{str(value): where for value, where in coordinates.items()})
         meta = {k: getattr(prepared, k).tolist() for k in ("affine", "coarse_affine", "original_affine")}
+        meta["scan_hash"] = prepared.scan_hash
         meta |= {"original_shape": prepared.original_shape, "case": prepared.case, "ct": Case.of(row).ct}
         meta |= {"preparation": dataclasses.asdict(config.preparation), "code": code_version()}
         meta["sha256"] = {p.name: _sha256(p) for p in sorted(folder.iterdir())}

@@ -40,7 +40,7 @@ def open_run(config: Config, splits: pd.DataFrame) -> Path:
     record = folder / "config.json"
     if record.is_file():
         check(config)
-        known = pd.read_csv(folder / "splits.csv", dtype=str)
+        known = pd.read_csv(folder / "splits.csv", dtype=str, keep_default_na=False)
         if not known.equals(splits[COLUMNS].astype(str).reset_index(drop=True)):
             remedy = "choose another run name, or delete the folder to start afresh"
             raise ValueError(

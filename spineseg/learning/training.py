@@ -20,6 +20,7 @@ from spineseg.learning.cascade import build
 from spineseg.learning.module import NetworkTraining
 from spineseg.learning.sampling import Patches, StillPatches, StillScans, TrainingCase, WholeScans
 
+SHOWN = 3  # refused cases that a warning names
 METHODS = {"baseline": ("baseline",), "cascade": ("coarse", "fine")}
 
 
@@ -42,12 +43,15 @@ def train(config: Config, method: str) -> pd.DataFrame:
     if method not in METHODS:
         raise ValueError(f"unknown method {method!r}; known: {', '.join(METHODS)}")
     store = prepare_cohort(config)
+    if store.failures:
+        shown = "; ".join(map(str, store.failures[:SHOWN]))
+        warnings.warn(f"{len(store.failures)} cases cannot be used and are left out: {shown}", stacklevel=2)
     if len(bare := store.table[store.table["segmentation"] == ""]):
         found, remedy = f"{len(bare)} scans without segmentation", "choose a cohort with segmentations"
         raise CaseError("no-segmentation", bare["ct"].iloc[0], found, "a segmentation of each scan", remedy)
     splits = split(store.table, config)
     contents = {str(row.case): content_hash(row.ct) for row in store.table.itertuples(index=False)}
-    refuse_leaks(splits, {str(case): store.image_hash(str(case)) for case in splits["case"]})
+    refuse_leaks(splits, {str(case): store.scan_hash(str(case)) for case in splits["case"]})
     splits["content"] = [contents[str(case)][:12] for case in splits["case"]]
     folder = runs.open_run(config, splits)
     chosen = {}

@@ -69,7 +69,8 @@ def write_audit(found: Audit, folder: Path, cluster: ClusterConfig, *, progress:
     suspects = list(dict.fromkeys(f.case for f in found.findings if f.case and f.severity is not Severity.NOTE))
     rows = {row.case: Case.of(row) for row in found.listing.table.itertuples(index=False)}
     drawn = [rows[name] for name in suspects if name in rows][:MOST_PICTURES]
-    pictures = map_cases(draw_case, drawn, cluster=cluster, title="pictures", progress=progress)
+    files = [case.ct or case.segmentation for case in drawn]
+    pictures = map_cases(draw_case, drawn, cluster=cluster, title="pictures", progress=progress, files=files)
     shown = {c.case: p for c, p in zip(drawn, pictures, strict=True) if not isinstance(p, CaseError)}
     write_text(folder / "findings.csv", found.table().to_csv(index=False))
     write_text(folder / "cases.csv", found.cases.to_csv(index=False))
@@ -104,6 +105,10 @@ def page(found: Audit, pictures: dict[str, bytes]) -> str:
         parts.append(_table(of_set[["severity", "code", "what", "remedy"]], "The set as a whole"))
     suspect = table[(table["severity"] != Severity.NOTE) & (table["case"] != "")]
     parts.append("<h2>Suspect cases</h2>" if len(suspect) else "")
+    if bare := suspect["case"].nunique() - len(pictures):
+        parts.append(
+            f"<p>{bare} of {suspect['case'].nunique()} have no picture: they cannot be read, or are too many.</p>"
+        )
     for case, rows in suspect.groupby("case", sort=False):
         parts.append(
             _section(str(case), table[table["case"] == case], pictures.get(str(case)), rows["severity"].iloc[0])

@@ -40,10 +40,8 @@ def trust(found: Audit) -> dict:
         `looked`, `refused`, `suspect`, `commonest`.
     """
     table = found.table()
-    refused, suspect = (
-        int(table[(table["severity"] == s.value) & (table["case"] != "")]["case"].nunique())
-        for s in (Severity.ERROR, Severity.WARNING)
-    )
+    refused = len(found.cases) - len(found.usable()) + len(found.listing.problems)
+    suspect = int(table[(table["severity"] == Severity.WARNING.value) & (table["case"] != "")]["case"].nunique())
     commonest = f"*{table['code'].mode()[0]}*" if len(table) else NONE
     looked = len(found.cases) + len(found.listing.problems)
     return {"looked": looked, "refused": refused, "suspect": suspect, "commonest": commonest}

@@ -10,10 +10,12 @@ import pandas as pd
 
 from spineseg.config import Config
 from spineseg.data import cohort, nifti
+from spineseg.data.audit import Audit, audit
 from spineseg.data.case import Case
 from spineseg.data.geometry import spacing_of, to_canonical
 from spineseg.data.presence import presence
 from spineseg.data.reference import read_case, read_reference
+from spineseg.data.splits import split
 from spineseg.data.store import Store
 from spineseg.evaluation.ceiling import resolution_ceiling
 from spineseg.learning.cascade import build
@@ -49,6 +51,16 @@ class Scan:
     def indices(self) -> dict[str, int]:
         """The slice of each plane that holds the most of the spine."""
         return tables.busiest(self.labels)
+
+
+def audited(config: Config) -> Audit:
+    """The audit of the cohort, with the split that a training would use."""
+    listing = cohort.listing(config)
+    try:
+        parts = split(listing.table, config).set_index("case")["split"]
+    except ValueError:  # too few cases to split; a training says so
+        parts = None
+    return audit(listing, config.cluster, parts=parts)
 
 
 def open_scan(row) -> Scan:

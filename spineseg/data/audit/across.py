@@ -40,7 +40,7 @@ def check_across(listing: Listing, facts: pd.DataFrame, parts: pd.Series | None 
 
 
 def _copies(facts: pd.DataFrame, parts: pd.Series) -> list[Finding]:
-    result, same = [], set()
+    result, said = [], set()
     for column, code, what in (
         ("ct_hash", "duplicate-scan", "the same voxels as"),
         ("values_hash", "duplicate-turned", "the same values in another order (turned or mirrored) as"),
@@ -48,10 +48,11 @@ def _copies(facts: pd.DataFrame, parts: pd.Series) -> list[Finding]:
     ):
         for _, rows in facts[facts[column] != ""].groupby(column):
             names = rows["case"].tolist()
-            if len(names) < 2 or frozenset(names) in same:
+            copies = [name for name in names[1:] if (name, names[0]) not in said]
+            said.update((name, names[0]) for name in names[1:])
+            if not copies:
                 continue
-            same.add(frozenset(names))
-            result += [found(name, code, f"{what} {names[0]}") for name in names[1:]]
+            result += [found(name, code, f"{what} {names[0]}") for name in copies]
             split = {name: parts.get(name, "") for name in names}
             if code != "duplicate-labels" and len(set(split.values()) - {""}) > 1:
                 shown = ", ".join(f"{name} ({part})" for name, part in split.items())
@@ -64,8 +65,10 @@ def _numbering(listing: Listing) -> list[Finding]:
     if not names or not all(names) or len({match[1] for match in names}) > 1:
         return []
     numbers = {int(match[2]) for match in names}
+    if max(numbers) - min(numbers) >= 2 * len(numbers):  # accession numbers, not a count
+        return []
     absent = sorted(set(range(min(numbers), max(numbers) + 1)) - numbers)
-    if not absent or len(absent) > len(numbers):
+    if not absent:
         return []
     shown = ", ".join(map(str, absent[:6])) + (" ..." if len(absent) > 6 else "")
     what = f"{len(absent)} of the numbers {min(numbers)} to {max(numbers)} are missing ({shown})"

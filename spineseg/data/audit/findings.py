@@ -51,6 +51,7 @@ REPAIR_REMEDIES = {
     "thick-slices": "expect less of the small vertebrae",
     "variant": "there is no class for it; leave the vertebra out of scoring",
     "class-overlap": "look at the border of the two",
+    "shear": "none needed before a preparation; resample it for other tools",
 }
 
 

@@ -117,16 +117,17 @@ def _difference(ct_hu, affine, parts, levels, window) -> float | None:
     main = parts[(parts["component"] == 0) & (parts["label"] >= IDS[levels[0]]) & (parts["label"] <= IDS[levels[1]])]
     if len(main) < 2:
         return None
-    low, high = (round((s - affine[2, 3]) / affine[2, 2]) for s in (main["s_mm"].min(), main["s_mm"].max()))
-    middle = round((main["r_mm"].median() - affine[0, 3]) / affine[0, 0])
+    centres = main[["r_mm", "a_mm", "s_mm"]].to_numpy()
+    index = np.rint((centres - affine[:3, 3]) @ np.linalg.inv(affine[:3, :3]).T).astype(int)
+    low, high = index[:, 2].min(), index[:, 2].max()
+    middle, front = (int(np.median(index[:, axis])) for axis in (0, 1))
     half = min(middle, ct_hu.shape[0] - 1 - middle)
     slab = ct_hu[middle - half : middle + half + 1, :, max(low, 0) : high + 1]
-    front = round((main["a_mm"].median() - affine[1, 3]) / affine[1, 1])
     slab = slab[:, max(front, 0) :]  # the organs lie in front of the spine; the room behind is the table's
     body = _inside_body(slab)
     chosen = (slab >= window[0]) & (slab <= window[1]) & body
     left, right = int(chosen[:half].sum()), int(chosen[half + 1 :].sum())
-    if left + right < LEAST_SHARE * max(int(body.sum()), 1) or half * affine[0, 0] < LEAST_HALF_MM:
+    if left + right < LEAST_SHARE * max(int(body.sum()), 1) or half * spacing_of(affine)[0] < LEAST_HALF_MM:
         return None  # a crop of the spine, or none of this tissue
     return (right - left) / (right + left)
 

@@ -6,12 +6,15 @@ from pathlib import Path
 
 import pandas as pd
 
+from spineseg.anatomy.labels import Scheme
 from spineseg.config import ClusterConfig
 from spineseg.data import atomic, nifti
 from spineseg.data.case import Case
 from spineseg.data.digest import content_hash
 from spineseg.data.layouts import Listing
+from spineseg.data.layouts.flat import PATIENTS
 from spineseg.data.parallel import map_cases
+from spineseg.data.payload import Repair
 from spineseg.data.reference import read_case, read_reference, reference_hash
 from spineseg.data.resources import need_space
 from spineseg.errors import CaseError
@@ -31,7 +34,8 @@ def fix_set(
 
     Args:
         listing: The set.
-        folder: A new folder; gets `<case>_ct.nii.gz`, `<case>_seg.nii.gz` and `ledger.csv`. The ledger has one row per
+        folder: A new folder; gets `<case>_ct.nii.gz`, `<case>_seg.nii.gz`, `cases.csv` (patient and
+            official part of each) and `ledger.csv`. The ledger has one row per
             change, and one without a change for each file that needed none; a case that cannot be used has its error in
             `code` and `found`, and nothing in `written`.
         cluster: Who works.
@@ -45,14 +49,18 @@ def fix_set(
     Raises:
         CaseError: If the folder is not new, lies within the set, or the disk is too full.
     """
-    folder = _new_folder(Path(folder), listing)
+    folder = new_folder(folder, listing)
     jobs = [(Case.of(row), str(folder), nan, assume_ras) for row in listing.table.itertuples(index=False)]
-    outcome = map_cases(_fix_one, jobs, cluster=cluster, title="fix", progress=progress)
-    rows = [_refusal(Path(problem.path).name, problem) for problem in listing.problems]
+    files = [job[0].ct or job[0].segmentation for job in jobs]
+    outcome = map_cases(_fix_one, jobs, cluster=cluster, title="fix", progress=progress, files=files)
+    rows = [_refusal(case, error) for case, error in listing.problems]
     for job, result in zip(jobs, outcome, strict=True):
         rows += [_refusal(job[0].case, result)] if isinstance(result, CaseError) else result
     ledger = pd.DataFrame(rows, columns=COLUMNS).fillna("")
     atomic.write_text(folder / "ledger.csv", ledger.to_csv(index=False))
+    who = listing.table[["case", "patient", "split"]]
+    who = who[who["case"].isin(ledger["case"][ledger["written"] != ""])]
+    atomic.write_text(folder / PATIENTS, who.to_csv(index=False))
     written = ledger[ledger["written"] != ""]
     refused = ledger[ledger["written"] == ""]["case"].nunique()
     changes = int(((written["code"] != "") & ~written["used"].str.startswith("kept")).sum())
@@ -66,7 +74,7 @@ def _fix_one(job) -> list[dict[str, str]]:
     if case.ct:
         ct, labels = read_case(case, nan=nan, assume_ras=assume_ras)
     else:
-        labels = read_reference(case.segmentation, case.scheme)
+        labels = read_reference(case.segmentation, case.scheme, assume_ras=assume_ras)
     rows = []
     for source, volume, ending in ((case.ct, ct, "ct"), (case.segmentation, labels, "seg")):
         if volume is None:
@@ -74,17 +82,32 @@ def _fix_one(job) -> list[dict[str, str]]:
         path = nifti.write(Path(folder) / f"{case.case}_{ending}.nii.gz", volume.array, volume.affine)
         same = {"case": case.case, "source": source, "source_sha256": reference_hash(source)}
         same |= {"written": path.name, "written_sha256": content_hash(path)}
-        changes = [r._asdict() for r in volume.repairs] or [{"code": "", "found": "", "used": ""}]
+        repairs = [*volume.repairs, *(_renumbered(case) if volume is labels else ())]
+        changes = [r._asdict() for r in repairs] or [{"code": "", "found": "", "used": ""}]
         rows += [same | change for change in changes]
     return rows
+
+
+def _renumbered(case: Case) -> tuple[Repair, ...]:
+    """What happens to the numbers of a label map that is not in our scheme."""
+    if Path(case.segmentation).is_dir():
+        return (Repair("scheme", "a file for each class", "one label map in our scheme"),)
+    if case.scheme != Scheme.SPINESEG.value:
+        return (Repair("scheme", case.scheme, "our scheme; all other classes are background"),)
+    return ()
 
 
 def _refusal(case: str, error: CaseError) -> dict[str, str]:
     return {"case": case, "source": error.path, "code": error.code, "found": f"{error.found}; {error.remedy}"}
 
 
-def _new_folder(folder: Path, listing: Listing) -> Path:
-    folder, source = folder.resolve(), listing.folder.resolve()
+def new_folder(folder, listing: Listing) -> Path:
+    """Make the folder that a set is written anew into.
+
+    Raises:
+        CaseError: If it is not new, lies within the set, or the disk is too full.
+    """
+    folder, source = Path(folder).resolve(), listing.folder.resolve()
     if folder == source or source in folder.parents:
         raise CaseError("inside-source", folder, "a folder within the set", "a folder elsewhere", "name another folder")
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):

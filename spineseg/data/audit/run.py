@@ -11,8 +11,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from spineseg.anatomy.phantom import levels
 from spineseg.config import ClusterConfig
-from spineseg.data import atomic
+from spineseg.data import checksum
 from spineseg.data.affine import orientation_of, spacing_of, to_canonical
 from spineseg.data.audit.across import check_across
 from spineseg.data.audit.chain import check_chain
@@ -20,7 +21,7 @@ from spineseg.data.audit.findings import Finding, Severity, found, of_error, of_
 from spineseg.data.audit.measures import components
 from spineseg.data.audit.placement import check_placement
 from spineseg.data.case import Case
-from spineseg.data.digest import code_version, content_hash, hash_files
+from spineseg.data.digest import code_version, content_hash, hash_files, remember, values_hash
 from spineseg.data.layouts import Listing
 from spineseg.data.parallel import map_cases
 from spineseg.data.reference import read_case, read_reference, reference_hash
@@ -28,7 +29,6 @@ from spineseg.errors import CaseError
 from spineseg.paths import store_folder
 
 FACTS = ["case", "shape", "spacing_mm", "orientation", "first", "last", "count", "cut", "ml"]
-COUNTED_AT_ONCE = 1 << 20  # voxels
 HASHES = ["ct_hash", "values_hash", "labels_hash"]
 
 
@@ -54,10 +54,18 @@ class Audit:
         return all(f.severity is Severity.NOTE for f in self.findings)
 
     def usable(self) -> pd.DataFrame:
-        """Rows of the set's table without the cases that a reader refuses."""
-        refused = set(self.cases["case"][self.cases["errors"] > 0])
-        table = self.listing.table
-        return table[~table["case"].isin(refused)].reset_index(drop=True)
+        """Rows of the set's table without the cases that a reader refuses.
+
+        Raises:
+            CaseError: If it refuses all of them; the first one's.
+        """
+        refused = set(self.cases["case"][self.cases["shape"].isna()])
+        table = self.listing.table[~self.listing.table["case"].isin(refused)].reset_index(drop=True)
+        if table.empty:
+            first = self.findings[0]
+            found = f"no usable case; the first fault: {first.what}"
+            raise CaseError("cohort", first.path or self.listing.folder, found, "one at least", first.remedy)
+        return table
 
     def mended(self) -> list[str]:
         """Cases in which a fault was mended while reading."""
@@ -82,8 +90,9 @@ def audit(listing: Listing, cluster: ClusterConfig, *, parts: pd.Series | None =
         The audit.
     """
     cases = [Case.of(row) for row in listing.table.itertuples(index=False)]
-    outcome = map_cases(audit_case, cases, cluster=cluster, title="audit", progress=progress)
-    findings = [of_error(_stem(problem.path), problem) for problem in listing.problems]
+    files = [case.ct or case.segmentation for case in cases]
+    outcome = map_cases(audit_case, cases, cluster=cluster, title="audit", progress=progress, files=files)
+    findings = [of_error(case, error) for case, error in listing.problems]
     rows = []
     for case, result in zip(cases, outcome, strict=True):
         if isinstance(result, CaseError):
@@ -91,7 +100,7 @@ def audit(listing: Listing, cluster: ClusterConfig, *, parts: pd.Series | None =
         findings += [Finding(**(f | {"severity": Severity(f["severity"])})) for f in result["findings"]]
         rows.append({"case": case.case} | result["facts"])
     facts = pd.DataFrame(rows, columns=[*FACTS, *HASHES])
-    facts[HASHES] = facts[HASHES].fillna("")
+    facts[HASHES] = facts[HASHES].astype(object).fillna("")
     findings += check_across(listing, facts, parts)
     severities = list(Severity)
     findings.sort(key=lambda f: (severities.index(f.severity), f.case, f.code))
@@ -100,7 +109,7 @@ def audit(listing: Listing, cluster: ClusterConfig, *, parts: pd.Series | None =
 
 
 def audit_case(case: Case) -> dict:
-    """Look at one case; remembered in the store as long as its files and this code do not change.
+    """Look at one case; remembered in the store as long as its files (by size and time of change) and this code last.
 
     Returns:
         `findings` (as `Finding.to_dict`) and `facts` (columns of `Audit.cases` and the hashes of voxels).
@@ -110,13 +119,16 @@ def audit_case(case: Case) -> dict:
     """
     hashes = [content_hash(case.ct)] if case.ct else [""]
     hashes += [reference_hash(case.segmentation), case.scheme] if case.segmentation else []
-    key = hashlib.sha256("/".join((*hashes, code_version(), _audit_version())).encode()).hexdigest()[:16]
+    files = [Path(p) for p in (case.ct, case.segmentation) if p]
+    notes = [checksum.recorded(p)[0] or "" for p in files if p.is_file()]  # what the sidecars say is asked too
+    parts = (*map(str, files), *hashes, *notes, code_version(), _audit_version())
+    key = hashlib.sha256("/".join(parts).encode(errors="surrogateescape")).hexdigest()[:16]
     note = store_folder() / "audit" / f"{key}.json"
     if note.is_file():
         known = json.loads(note.read_text())
         return known | {"findings": [f | {"case": case.case} for f in known["findings"]]}
     result = _look(case)
-    atomic.write_text(note, json.dumps(result))
+    remember(note, json.dumps(result))
     return result
 
 
@@ -132,7 +144,7 @@ def _look(case: Case) -> dict:
         "spacing_mm": " x ".join(f"{s:.4g}" for s in spacing_of(placed.affine)),
         "orientation": orientation_of(placed.affine),
         "ct_hash": "" if ct is None else _voxel_hash(ct),
-        "values_hash": "" if ct is None else _values_hash(ct.array),
+        "values_hash": "" if ct is None else values_hash(ct.array),
         "labels_hash": "" if labels is None or not labels.array.any() else _voxel_hash(labels),
     }
     if labels is not None:
@@ -152,31 +164,19 @@ def _look(case: Case) -> dict:
 def _voxel_hash(volume) -> str:
     """Of the voxels on RAS+ axes and the voxel size: equal however the scan was turned, packed or placed."""
     array, affine = to_canonical(volume.array, volume.affine)
+    whole = array.astype(np.int16) if array.dtype == np.float32 else array
+    array = whole if whole is array or np.array_equal(whole, array) else array  # a float copy of whole numbers
     digest = hashlib.sha256(repr((array.shape, np.round(spacing_of(affine), 3).tolist())).encode())
     for plane in np.moveaxis(array, 2, 0):  # the file's own order as far as it goes: small copies
         digest.update(np.ascontiguousarray(plane.T).tobytes())
     return digest.hexdigest()
 
 
-def _values_hash(ct_hu: np.ndarray) -> str:
-    """Of how often each value occurs: equal for a mirrored or turned copy."""
-    if ct_hu.dtype != np.int16:
-        ct_hu = np.rint(np.clip(ct_hu, -32768, 32767)).astype(np.int16)
-    flat, counts = ct_hu.ravel(order="K").view(np.uint16), np.zeros(65536, np.int64)
-    for start in range(0, flat.size, COUNTED_AT_ONCE):  # counting takes eight bytes a value
-        counts += np.bincount(flat[start : start + COUNTED_AT_ONCE], minlength=65536)
-    return hashlib.sha256(counts.tobytes()).hexdigest()
-
-
 @cache
 def _audit_version() -> str:
-    return hash_files(sorted(Path(__file__).parent.glob("*.py")))
+    return hash_files([*sorted(Path(__file__).parent.glob("*.py")), levels.__file__])
 
 
 def _count(cases: pd.Series, findings: list[Finding], severity: Severity) -> list[int]:
     names = pd.Series([f.case for f in findings if f.severity is severity], dtype=str).value_counts()
     return [int(names.get(case, 0)) for case in cases]
-
-
-def _stem(path: str) -> str:
-    return Path(path).name.removesuffix(".gz").removesuffix(".nii")

@@ -63,6 +63,8 @@ def detect(folder) -> tuple[str, Path]:
         raise _no_folder(folder)
     for place in _places(folder):
         fitting = [name for name, layout in LAYOUTS.items() if layout.fits(place)]
+        if "verse" in fitting:  # its files in one folder look like plain ones too
+            fitting = [name for name in fitting if name not in flat.PLAIN]
         if len(fitting) > 1:
             found = f"a folder that may be {' or '.join(fitting)}"
             raise CaseError("layout-ambiguous", place, found, "one layout", REMEDY)
@@ -86,8 +88,11 @@ def list_cases(folder, layout: str = AUTO, scheme: str = "") -> Listing:
 
     Raises:
         CaseError: If there is no case, or the layout or the scheme cannot be told.
+        ValueError: If there is no such layout.
     """
     folder = Path(folder)
+    if layout not in (AUTO, *LAYOUTS):
+        raise ValueError(f"unknown layout {layout!r}; known: {', '.join((AUTO, *LAYOUTS))}")
     if layout == AUTO:
         layout, folder = detect(folder)
     elif not folder.is_dir():
@@ -97,7 +102,7 @@ def list_cases(folder, layout: str = AUTO, scheme: str = "") -> Listing:
     listing = LAYOUTS[layout].read(folder, scheme)
     if listing.table.empty:
         found = f"no case, {len(listing.problems)} unusable files"
-        first = f"; the first: {listing.problems[0]}" if listing.problems else ""
+        first = f"; the first: {listing.problems[0][1]}" if listing.problems else ""
         raise CaseError("cohort", folder, found + first, LAYOUTS[layout].looks_like, "check the folder and the layout")
     return listing
 

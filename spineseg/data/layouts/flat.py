@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from spineseg.data.layouts.listing import Gathering, Listing, entries, stem_of
+import pandas as pd
+
+from spineseg.data.layouts.listing import TEST, TRAIN, VALIDATION, Gathering, Listing, entries, stem_of
+from spineseg.errors import CaseError
 
 SCAN, MASK = "_ct", "_seg"
+PATIENTS = "cases.csv"  # columns case, patient, split; beside the pairs, if someone knows
+PLAIN = ("pairs", "ct", "labels")  # the layouts of a single folder
 
 
 def is_kaggle(folder: Path) -> bool:
@@ -29,12 +34,33 @@ def is_pairs(folder: Path) -> bool:
 
 
 def pairs(folder: Path, scheme: str) -> Listing:
-    """`<case>_ct.nii.gz` (or `<case>.nii.gz`) and `<case>_seg.nii.gz` in one folder."""
+    """`<case>_ct.nii.gz` (or `<case>.nii.gz`) and `<case>_seg.nii.gz` in one folder; `cases.csv` may name the patients.
+
+    Raises:
+        CaseError: If `cases.csv` is there and unusable.
+    """
     found = Gathering("pairs", folder)
     files = entries(folder)
     scans = found.files((p for p in files if not _is_mask(p)), optional=SCAN)
-    found.pair(scans, found.files(files, MASK), scheme)
+    known = _patients(found, folder / PATIENTS)
+    found.pair(scans, found.files(files, MASK), scheme, **known)
     return found.done()
+
+
+def _patients(found: Gathering, path: Path) -> dict[str, dict[str, str]]:
+    if not path.is_file():
+        return {}
+    try:
+        table = pd.read_csv(path, dtype=str, keep_default_na=False).set_index("case")
+        known = {name: table[name].to_dict() for name in ("patient", "split")}
+        if unknown := sorted(set(known["split"].values()) - {"", TRAIN, VALIDATION, TEST}):
+            raise ValueError(f"parts named {', '.join(unknown[:3])}")
+    except (KeyError, ValueError) as error:
+        expected = f"columns case, patient, split (empty, {TRAIN}, {VALIDATION} or {TEST})"
+        remedy = "mend it or move it away"
+        raise CaseError("cases-csv", path, f"an unusable table ({error})", expected, remedy) from None
+    found.remarks.append(f"patients and parts of the split are read from {PATIENTS}")
+    return known
 
 
 def is_ct(folder: Path) -> bool:

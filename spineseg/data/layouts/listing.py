@@ -25,14 +25,14 @@ class Listing:
         folder: Where its cases lie.
         table: `case, ct, segmentation, scheme, patient, split`, sorted by case: absolute paths (empty where there is
             none), the name of the patient (the case's where none is known), the official part of the split or "".
-        problems: One error for each case that was left out.
+        problems: Name and error of each case that was left out.
         remarks: What a user should know about the folder.
     """
 
     layout: str
     folder: Path
     table: pd.DataFrame
-    problems: tuple[CaseError, ...] = ()
+    problems: tuple[tuple[str, CaseError], ...] = ()
     remarks: tuple[str, ...] = ()
 
     def __str__(self) -> str:
@@ -46,10 +46,11 @@ class Gathering:
     def __init__(self, layout: str, folder: Path):
         self.layout, self.folder = layout, folder
         self.rows: list[dict[str, str]] = []
-        self.problems: list[CaseError] = []
+        self.problems: list[tuple[str, CaseError]] = []
         self.remarks: list[str] = []
         self._skipped: set[Path] = set()
         self._double: set[str] = set()
+        self._names: set[str] = set()
 
     def files(self, paths: Iterable[Path], ending: str = "", *, optional: str = "") -> dict[str, Path]:
         """Name of the case to file, for NIfTI files; a second file of a case is a problem of that case.
@@ -66,10 +67,7 @@ class Gathering:
             elif (stem := stem_of(path)) and stem.endswith(ending) and stem != ending:
                 name = stem.removesuffix(ending).removesuffix(optional)
                 if (first := found.setdefault(name, path.absolute())) != path.absolute():
-                    self._double.add(name)
-                    what = f"a second file of {name} beside {first.name}"
-                    remedy = "keep the one that you trust and move the other away"
-                    self.problems.append(CaseError("two-files", path, what, "one file", remedy))
+                    self._twice(name, path, f"a second file of {name} beside {first.name}")
         return found
 
     def pair(self, scans: Mapping[str, Path], masks: Mapping[str, Path], scheme: str, **more) -> None:
@@ -84,18 +82,30 @@ class Gathering:
         for name, path in scans.items():
             if name not in masks:
                 remedy = "restore the segmentation or move the scan away"
-                self.problems.append(CaseError("no-segmentation", path, "a scan alone", "its segmentation", remedy))
+                self.refuse(name, "no-segmentation", path, "a scan alone", "its segmentation", remedy)
         for name, path in masks.items():
             if name not in scans:
                 remedy = "restore the scan or move the segmentation away"
-                self.problems.append(CaseError("no-scan", path, "a segmentation alone", "its scan", remedy))
+                self.refuse(name, "no-scan", path, "a segmentation alone", "its scan", remedy)
         for name in scans.keys() & masks.keys():
             self.add(name, scans[name], masks[name], scheme, **{k: v.get(name, "") for k, v in more.items()})
 
     def add(self, case: str, ct="", segmentation="", scheme: str = "", *, patient: str = "", split: str = "") -> None:
-        """Add one case."""
+        """Add one case; a second one of the same name is a problem, and so is the first."""
+        if case in self._names:
+            self._twice(case, ct or segmentation, f"a second case named {case}")
+        self._names.add(case)
         values = (case, str(ct), str(segmentation), scheme or Case._field_defaults["scheme"], patient or case, split)
         self.rows.append(dict(zip(COLUMNS, values, strict=True)))
+
+    def refuse(self, case: str, *error) -> None:
+        """Leave a case out; takes its name and what `CaseError` takes."""
+        self.problems.append((case, CaseError(*error)))
+
+    def _twice(self, case: str, path, what: str) -> None:
+        self._double.add(case)
+        remedy = "keep the one that you trust and move the other away"
+        self.refuse(case, "two-files", path, what, "one file", remedy)
 
     def done(self) -> Listing:
         """The listing, without the cases that have two files."""
@@ -110,7 +120,7 @@ def stem_of(path: Path) -> str:
     """File name without `.nii` or `.nii.gz`; empty for other and hidden files."""
     if path.name.startswith("."):
         return ""
-    return next((path.name.removesuffix(s) for s in SUFFIXES if path.name.endswith(s)), "")
+    return next((path.name[: -len(s)] for s in SUFFIXES if path.name.lower().endswith(s)), "")
 
 
 def entries(folder: Path) -> list[Path]:

@@ -49,10 +49,14 @@ def nnunet(folder: Path, scheme: str) -> Listing:
 def _named_scheme(found: Gathering, path: Path) -> str:
     try:
         labels = json.loads(path.read_text(encoding="utf-8"))["labels"]
-        pairs = [(k, v) if str(v).isdecimal() else (v, k) for k, v in labels.items()]
+        plain = {k: v[0] if isinstance(v, list) and len(v) == 1 else v for k, v in labels.items()}
+        pairs = [(k, v) if isinstance(v, list) or str(v).isdecimal() else (v, k) for k, v in plain.items()]
     except (OSError, ValueError, KeyError, AttributeError) as error:
         problem, expected = f"no readable list of labels ({type(error).__name__})", "a `labels` entry, or a scheme"
         raise CaseError("nnunet-labels", path, problem, expected, "set cohort.scheme (--scheme)") from None
+    if several := [str(name) for name, i in pairs if vertebra_name(name) and isinstance(i, list)]:
+        expected = "one number for each vertebra"
+        raise CaseError("nnunet-labels", path, f"a region for {several[0]}", expected, "set cohort.scheme (--scheme)")
     ours = {int(i): name for name, i in ((vertebra_name(n), i) for n, i in pairs) if name and str(i).isdecimal()}
     if not ours:
         shown = ", ".join(str(name) for name, _ in pairs[:4])

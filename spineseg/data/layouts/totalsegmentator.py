@@ -10,11 +10,13 @@ from pathlib import Path
 
 import pandas as pd
 
+from spineseg.anatomy.labels import IDS
 from spineseg.data.layouts.listing import TEST, TRAIN, VALIDATION, Gathering, Listing, entries, stem_of
 from spineseg.data.reference import CLASS_FILE, class_files
 from spineseg.errors import CaseError
 
-PARTS = {"train": TRAIN, "val": VALIDATION, "test": TEST}
+PARTS = {"train": TRAIN, "val": VALIDATION, "validation": VALIDATION, "test": TEST, "": ""}
+AGAIN = "unpack the subject again"
 SCAN, MASKS, TABLE = "ct", "segmentations", "meta.csv"
 
 
@@ -32,20 +34,26 @@ def totalsegmentator(folder: Path, scheme: str) -> Listing:
     parts = _official_split(found, folder / TABLE)
     subjects = [p for p in entries(folder) if p.is_dir() and not p.name.startswith(".")]
     classes: set[str] = set()
+    kept: dict[Path, set[str]] = {}
     for subject in subjects:
         scan, masks = _scan(subject), subject / MASKS
         if not scan and not masks.is_dir():
             continue
         if not scan:
-            problem = ("no-scan", subject, f"no {SCAN}.nii.gz", "a scan", "unpack the subject again")
-            found.problems.append(CaseError(*problem))
+            found.refuse(subject.name, "no-scan", subject, f"no {SCAN}.nii.gz", "a scan", AGAIN)
         elif not (names := set(class_files(masks))):
             expected = f"{MASKS}/{CLASS_FILE.format('L1')}.nii.gz and so on"
-            problem = ("no-segmentation", subject, "no file of a vertebra", expected, "unpack the subject again")
-            found.problems.append(CaseError(*problem))
+            found.refuse(subject.name, "no-segmentation", subject, "no file of a vertebra", expected, AGAIN)
         else:
+            kept[subject] = names
             classes |= names | ({"L6"} & {stem_of(p).removeprefix(CLASS_FILE.format("")) for p in entries(masks)})
-            found.add(subject.name, scan.absolute(), masks.absolute(), split=parts.get(subject.name, ""))
+    for subject, names in kept.items():  # an absent vertebra has an empty file, so a file that is not there was lost
+        if lost := sorted((classes & IDS.keys()) - names, key=IDS.get):
+            what = f"no file of {', '.join(lost[:3])}{' ...' * (len(lost) > 3)}, which other subjects have"
+            found.refuse(subject.name, "class-missing", subject / MASKS, what, "a file of each class", AGAIN)
+        else:
+            paths = (_scan(subject).absolute(), (subject / MASKS).absolute())
+            found.add(subject.name, *paths, split=parts.get(subject.name, ""))
     found.remarks.append(_release(classes))
     return found.done()
 
@@ -67,10 +75,13 @@ def _official_split(found: Gathering, path: Path) -> dict[str, str]:
         return {}
     try:
         table = pd.read_csv(path, sep=";", encoding="utf-8-sig", dtype=str, keep_default_na=False)
-        parts = dict(zip(table["image_id"], table["split"].map(PARTS).fillna(""), strict=True))
+        words = table["split"].str.strip().str.lower()
+        if unknown := sorted(set(words) - PARTS.keys()):
+            raise ValueError(f"parts named {', '.join(unknown[:3])}")
+        parts = dict(zip(table["image_id"], words.map(PARTS), strict=True))
     except (KeyError, ValueError) as error:
-        expected = "columns image_id and split, separated by semicolons"
+        expected = "columns image_id and split (train, val, test), separated by semicolons"
         raise CaseError("meta-csv", path, f"an unusable table ({error})", expected, "unpack it again") from None
     counts = pd.Series(list(parts.values())).value_counts()
-    found.remarks.append("official split " + "/".join(str(counts.get(p, 0)) for p in PARTS.values()))
+    found.remarks.append("official split " + "/".join(str(counts.get(p, 0)) for p in (TRAIN, VALIDATION, TEST)))
     return parts
