@@ -1,3 +1,4 @@
+import contextlib
 import dataclasses
 import json
 import multiprocessing
@@ -251,14 +252,17 @@ def test_killed_workers_leave_the_store_of_an_undisturbed_preparation(config, tm
     here = hashes()
     monkeypatch.setenv("SPINESEG_HOME", str(tmp_path / "other"))
     monkeypatch.setattr(parallel, "WORTH_A_POOL_S", 0.0)
-    killed, over = [], threading.Event()
+    killed, forked, over = [], [], threading.Event()
 
     def kill_workers():
+        nonlocal forked
         while len(killed) < 4 and not over.wait(0.005):
-            forked = [p for p in psutil.Process().children(recursive=True) if p.ppid() != os.getpid()]
+            with contextlib.suppress(psutil.NoSuchProcess):
+                forked = [p for p in psutil.Process().children(recursive=True) if p.ppid() != os.getpid()]
             if forked and len(list(store_folder().glob("[!.]*/meta.json"))) >= 4 * len(killed) + 1:
                 killed.append(forked[len(killed) % len(forked)].pid)
-                os.kill(killed[-1], signal.SIGKILL)
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(killed[-1], signal.SIGKILL)
 
     killer = threading.Thread(target=kill_workers)
     killer.start()

@@ -20,6 +20,7 @@ from distributed import CancelledError, Client, KilledWorker, LocalCluster
 from spineseg.errors import CaseError
 
 LINUX = sys.platform == "linux"
+METHOD = "forkserver" if LINUX else "spawn"
 PRELOADED = ["torch", "blosc2", "distributed", "distributed.nanny", "spineseg.data.store"]  # before workers are forked
 STARTS = 8  # of the local cluster; a worker may be killed while it starts
 CONNECT_S = 8.0  # until a scheduler has to answer
@@ -30,7 +31,7 @@ ENVIRONMENT = {  # of worker processes, which do one thing at a time and leave t
     "DASK_LOGGING__DISTRIBUTED": "critical",
 }  # fmt: skip
 SETTINGS = {
-    "distributed.worker.multiprocessing-method": "forkserver" if LINUX else "spawn",
+    "distributed.worker.multiprocessing-method": METHOD,
     "distributed.worker.preload": [__name__],  # calls dask_setup
     "distributed.worker.profile.enabled": False,
     "distributed.worker.http.routes": [],
@@ -120,10 +121,19 @@ def _change() -> None:
     _before["variables"] = {name: os.environ.get(name) for name in names}
     os.environ.update(ENVIRONMENT)
     main.__spec__ = None
+    context = multiprocessing.get_context(METHOD)
+    context.Queue = lambda *options: _forgetful(type(context).Queue(context, *options))
+
+
+def _forgetful(queue):
+    """A queue that this process does not wait for at its end: a worker that was killed never empties its own."""
+    queue.cancel_join_thread()
+    return queue
 
 
 def _restore() -> None:
     main = sys.modules["__main__"]
+    del multiprocessing.get_context(METHOD).Queue  # the instance's own; the class has the usual one
     main.__spec__ = _before["spec"]
     if _before["file"] is not None:
         main.__file__ = _before["file"]
