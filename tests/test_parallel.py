@@ -1,5 +1,6 @@
 import asyncio
 import concurrent.futures
+import functools
 import os
 import signal
 import socket
@@ -214,14 +215,19 @@ for function in short, long:
 def test_a_script_needs_no_guard_and_ctrl_c_ends_all_of_its_processes_without_noise(tmp_path):
     (tmp_path / "script.py").write_text(SCRIPT)
     command, pipe = [sys.executable, str(tmp_path / "script.py")], subprocess.PIPE
-    process = subprocess.Popen(command, cwd=tmp_path, start_new_session=True, stdout=pipe, stderr=pipe, text=True)
+    listen = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # a job in the background ignores Ctrl-C
+    options = {"start_new_session": True, "stdout": pipe, "stderr": pipe, "text": True, "preexec_fn": listen}
+    process = subprocess.Popen(command, cwd=tmp_path, **options)
     assert process.stdout.readline().strip() == str([3 * i for i in range(9)])
-    time.sleep(1.5)
+    deadline = time.perf_counter() + 20
+    while len(session_of(process)) < 5 and time.perf_counter() < deadline:
+        time.sleep(0.1)
+    time.sleep(1.0)
     assert len(session_of(process)) == 5  # the script, a resource tracker, the server, two workers
     os.killpg(process.pid, signal.SIGINT)
     out, err = process.communicate(timeout=60)
     assert out == "" and err.strip().endswith("KeyboardInterrupt") and err.count("Traceback") == 1
-    deadline = time.perf_counter() + 3
+    deadline = time.perf_counter() + 20
     while session_of(process) and time.perf_counter() < deadline:  # the server and the tracker see that it is gone
         time.sleep(0.05)
     assert process.returncode != 0 and not session_of(process)

@@ -123,10 +123,9 @@ def _cuts(main: pd.DataFrame) -> list[tuple[str, str]]:
     result = []
     sides = {row.vertebra: set(row.faces) - set("SI") for row in main.itertuples()}
     if names := [name for name, cut in sides.items() if cut]:
-        where = set().union(*sides.values())
         words = {"R": "right", "L": "left", "A": "front", "P": "back"}
-        shown = ", ".join(words[side] for side in "RLAP" if side in where)
-        result.append(("label-cut-sideways", f"the scan's edge cuts {', '.join(names)} ({shown})"))
+        shown = [f"{name} ({', '.join(words[side] for side in 'RLAP' if side in sides[name])})" for name in names]
+        result.append(("label-cut-sideways", f"the scan's edge cuts {', '.join(shown)}"))
     for row in main[main["faces"] != ""].itertuples():
         if row.ml < SLIVER_SHARE * VOLUME_ML[row.vertebra][1]:
             result.append(("label-sliver", f"{row.vertebra} is cut by the scan's edge: {row.ml:.1f} ml are left"))

@@ -40,6 +40,7 @@ CODES = {
     "duplicate-labels": (Severity.WARNING, "find the label map that belongs to the scan"),
     "patient-in-two-parts": (Severity.ERROR, "put all scans of a patient in one part of the split"),
     "scan-in-two-parts": (Severity.ERROR, "keep one of the two, or put both in one part of the split"),
+    "bone-only": (Severity.NOTE, "score it apart; what a network reads from soft tissue is not there"),
     "known-bad": (Severity.WARNING, "leave it out of scoring; look before training on it"),
     "no-s1": (Severity.NOTE, "leave S1 out of scoring; do not train S1 on these scans"),
     "numbering": (Severity.NOTE, "compare the count with the publisher's"),

@@ -17,7 +17,7 @@ ACROSS_MM = 4.0  # from a labelled voxel to one that is not, across the surface
 # More of the voxels inside the surface than outside are bone: by 0.52 and more in real pairs, by 0.14 and more in
 # phantoms of 3 mm, by 0.08 at most where the label map was another's or lay 20 mm away. Blur and thin bone lower it, so
 # what falls below is held against the same label map moved aside: in place, the step in HU is larger than nearby.
-LEAST_EDGE, CLEAR_EDGE = 0.1, 0.25
+LEAST_EDGE, CLEAR_EDGE, CLEARLY_MORE = 0.1, 0.25, 0.1
 ASIDE_MM, LEAST_GAIN_HU = (-24.0, -12.0, 12.0, 24.0), 10.0
 HU_RANGE = (-150, 500)  # beyond it lung, metal and the shell would outweigh everything
 AXES = {0: "left-right", 1: "front-back", 2: "head-foot"}
@@ -50,6 +50,10 @@ def check_placement(ct_hu: np.ndarray, labels: np.ndarray, affine, parts: pd.Dat
 def _on_bone(ct_hu: np.ndarray, labels: np.ndarray, spacing) -> list[tuple[str, str]]:
     pairs = _across(labels, spacing)
     here, step_hu = edge(ct_hu, *pairs)
+    other_way = edge(ct_hu, *_across(np.flip(labels, 0), spacing))[0]  # a spine is nearly its own mirror image
+    if other_way > here + CLEARLY_MORE:
+        what = f"flipped {AXES[0]}, its surface is more of an edge of bone (contrast {other_way:.2f} for {here:.2f})"
+        return [("label-mirrored", what)]
     if here >= LEAST_EDGE:
         return []
     flipped = {axis: edge(ct_hu, *_across(np.flip(labels, axis), spacing))[0] for axis in AXES}

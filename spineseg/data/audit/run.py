@@ -29,6 +29,7 @@ from spineseg.errors import CaseError
 from spineseg.paths import store_folder
 
 FACTS = ["case", "shape", "spacing_mm", "orientation", "first", "last", "count", "cut", "ml"]
+BONE_ONLY_SHARE = 0.5  # of voxels that are not 0; soft tissue and air never are by half
 HASHES = ["ct_hash", "values_hash", "labels_hash"]
 
 
@@ -104,6 +105,7 @@ def audit(listing: Listing, cluster: ClusterConfig, *, parts: pd.Series | None =
     findings += check_across(listing, facts, parts)
     severities = list(Severity)
     findings.sort(key=lambda f: (severities.index(f.severity), f.case, f.code))
+    facts["count"] = facts["count"].astype("Int64")
     counts = pd.DataFrame({f"{s}s": _count(facts["case"], findings, s) for s in Severity})
     return Audit(listing, pd.concat([facts[FACTS], counts], axis=1), tuple(findings))
 
@@ -147,6 +149,8 @@ def _look(case: Case) -> dict:
         "values_hash": "" if ct is None else values_hash(ct.array),
         "labels_hash": "" if labels is None or not labels.array.any() else _voxel_hash(labels),
     }
+    if ct is not None and np.count_nonzero(ct.array) < BONE_ONLY_SHARE * ct.array.size:
+        findings.append(found(case.case, "bone-only", "most of the scan is exactly 0 HU", case.ct))
     if labels is not None:
         parts = components(labels.array, labels.affine)
         marks = check_chain(parts)

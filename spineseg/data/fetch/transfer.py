@@ -110,8 +110,9 @@ def _until_complete(session, url: str, part: Part, at_most: int, patience: Patie
         if part.size - furthest >= patience.least_bytes:
             failures, furthest = 0, part.size
         failures += 1
+        bar.set_postfix_str(f"try {failures + 1}: {dropped.found}"[:60])
         if failures >= patience.attempts:
-            kept = f"{size_text(part.size)} of {size_text(part.total) if part.total else 'unknown'} received"
+            kept = f"{size_text(part.size)} of {size_text(part.total) if part.total else 'an unknown size'} received"
             found = f"{dropped.found}, {failures} times in a row; {kept}"
             raise CaseError(dropped.code, part.final, found, f"the file from {_shown(url)}", AGAIN)
         wait_s = patience.first_wait_s * 2 ** (failures - 1) if dropped.wait_s is None else dropped.wait_s

@@ -36,7 +36,8 @@ class Listing:
     remarks: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        lines = [f"{self.folder}: layout {self.layout}, {len(self.table)} cases", *self.remarks]
+        left = f" ({len(self.problems)} more left out)" if self.problems else ""
+        lines = [f"{self.folder}: layout {self.layout}, {len(self.table)} cases{left}", *self.remarks]
         return "; ".join(lines)
 
 
