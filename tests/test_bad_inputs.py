@@ -508,7 +508,7 @@ def test_43_a_spine_cut_by_the_field_of_view_is_a_warning(pairs):
         nifti.write(pairs / f"p1_{name}.nii.gz", np.array(array[7:]), volume.affine)
     found = audit(list_cases(pairs), ClusterConfig(workers=1), progress=False).findings
     cut = [f for f in found if f.code == "label-cut-sideways"]
-    assert [f.case for f in cut] == ["p1"] and cut[0].severity == "warning" and "T12, L1 (right)" in cut[0].what
+    assert [f.case for f in cut] == ["p1"] and cut[0].severity == "warning" and "T12 (right), L1 (right)" in cut[0].what
 
 
 def test_44_the_same_scan_in_two_parts_stops_before_the_start(pairs):
