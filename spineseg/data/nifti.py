@@ -20,7 +20,7 @@ from spineseg.data.hounsfield import check_hounsfield
 from spineseg.data.payload import STEP, Repair, read_payload
 from spineseg.errors import CaseError
 
-__all__ = ["Header", "Repair", "Volume", "header", "read", "read_ct", "read_labels", "write"]
+__all__ = ["Header", "Volume", "header", "read", "read_ct", "read_labels", "write"]
 
 LABEL_TOLERANCE = 1e-3  # how far a float label may lie from a whole number
 THICK_SLICE_MM = 5.0  # beyond it a vertebra is a few slices high
