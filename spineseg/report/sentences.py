@@ -42,7 +42,7 @@ def trust(found: Audit) -> dict:
     table = found.table()
     refused = len(found.cases) - len(found.usable()) + len(found.listing.problems)
     suspect = int(table[(table["severity"] == Severity.WARNING.value) & (table["case"] != "")]["case"].nunique())
-    commonest = f"*{table['code'].mode()[0]}*" if len(table) else NONE
+    commonest = table["code"].mode()[0] if len(table) else NONE
     looked = len(found.cases) + len(found.listing.problems)
     return {"looked": looked, "refused": refused, "suspect": suspect, "commonest": commonest}
 
