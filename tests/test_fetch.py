@@ -1,7 +1,6 @@
 import hashlib
 import io
 import os
-import pickle
 import random
 import signal
 import subprocess
@@ -13,6 +12,7 @@ from pathlib import Path
 
 import misbehaving_server as acts
 import pytest
+from made_files import error_of
 
 from spineseg.data import fetch as package
 from spineseg.data import resources
@@ -62,15 +62,6 @@ def get(server, patience, tmp_path):
     return run
 
 
-def refused(function, *args, **kwargs) -> CaseError:
-    with pytest.raises(CaseError) as caught:
-        function(*args, **kwargs)
-    error = caught.value
-    assert str(pickle.loads(pickle.dumps(error))) == str(error)
-    assert "\n" not in str(error) and error.found and error.expected and error.remedy
-    return error
-
-
 def left(tmp_path):
     return sorted(path.name for path in tmp_path.iterdir())
 
@@ -96,7 +87,7 @@ def test_connections_that_break_at_random_bytes_are_gone_on_from(get, server, si
 
 def test_attempts_without_progress_are_counted_and_waits_double(get, server, waits, tmp_path):
     server.script = [acts.drops_after(5000), *[acts.drops_after(0)] * 9]
-    error = refused(get)
+    error = error_of(get)
     assert error.code == "dropped" and "4 times in a row" in error.found and "5.00 kB" in error.found
     assert waits == [2, 4, 8]
     assert left(tmp_path) == ["archive.zip.part", "archive.zip.part.json"]
@@ -107,7 +98,7 @@ def test_attempts_without_progress_are_counted_and_waits_double(get, server, wai
 
 def test_a_server_that_starts_again_each_time_makes_no_progress(get, server):
     server.script = [lambda a: a.send(start=0, cut=3000)] * 50
-    assert refused(get).code == "dropped"
+    assert error_of(get).code == "dropped"
     assert len(server.requests) == 1 + 3
 
 
@@ -183,14 +174,14 @@ class TestLength:
 
     def test_a_lasting_lie_is_refused_by_size(self, get, server, lie, tmp_path):
         server.script = [lambda a: a.send(length=len(BODY) + lie)] * 9
-        error = refused(get)
+        error = error_of(get)
         assert error.code == "wrong-size" and str(len(BODY)) in error.found and str(len(BODY) + lie) in error.found
         assert "archive.zip" not in left(tmp_path)
 
 
 def test_a_shorter_lie_about_an_unknown_size_does_not_pass_the_checksum(get, server, tmp_path):
     server.script = [lambda a: a.send(length=len(BODY) - 7000)]
-    assert refused(get, None).code == "checksum"
+    assert error_of(get, None).code == "checksum"
     assert left(tmp_path) == []
 
 
@@ -202,13 +193,13 @@ def test_more_bytes_than_the_file_has_are_thrown_away(get, server):
 
 def test_an_endless_answer_is_given_up(get, server, tmp_path):
     server.script = [lambda a: a.send(200, BODY * 3, length=None)] * 9
-    assert refused(get, None).code == "wrong-size"
+    assert error_of(get, None).code == "wrong-size"
     assert (tmp_path / "archive.zip.part").stat().st_size == 0
 
 
 def test_an_announced_file_that_is_far_too_big_is_not_begun(get, server):
     server.script = [lambda a: a.send(length=10**12)]
-    assert refused(get, None).code == "wrong-size"
+    assert error_of(get, None).code == "wrong-size"
     assert len(server.requests) == 1
 
 
@@ -221,7 +212,7 @@ def test_an_announced_file_that_is_far_too_big_is_not_begun(get, server):
 def test_a_web_page_is_refused_by_name(get, server, tmp_path, page, kind, size):
     page = page.ljust(len(BODY))
     server.script = [lambda a: a.send(200, page, headers={"Content-Type": kind})]
-    error = refused(get, size)
+    error = error_of(get, size)
     assert error.code == "web-page" and "127.0.0.1" in error.found
     assert len(server.requests) == 1 and "archive.zip" not in left(tmp_path)
 
@@ -229,7 +220,7 @@ def test_a_web_page_is_refused_by_name(get, server, tmp_path, page, kind, size):
 @pytest.mark.parametrize("code", [401, 403, 404, 410, 418])
 def test_4xx_stops_at_once_with_a_remedy(get, server, waits, code):
     server.script = [acts.status(code)]
-    error = refused(get)
+    error = error_of(get)
     assert error.code == f"http-{code}" and "browser" in error.remedy
     assert len(server.requests) == 1 and waits == []
 
@@ -243,7 +234,7 @@ def test_5xx_and_429_are_asked_again(get, server, waits, code):
 
 def test_a_server_that_stays_busy_is_given_up(get, server):
     server.script = [acts.status(503)] * 9
-    assert refused(get).code == "http-503"
+    assert error_of(get).code == "http-503"
     assert len(server.requests) == 4
 
 
@@ -273,9 +264,9 @@ def test_the_body_of_a_redirect_is_not_read(get, server):
 @pytest.mark.parametrize(
     "target", ["http://example.org/a.zip", "ftp://127.0.0.1/a.zip", "file:///etc/passwd", "http://[::1", "//:80", ""]
 )
-def test_a_redirect_to_anything_but_https_is_refused(get, server, target):
+def test_a_redirect_to_anything_but_https_is_error_of(get, server, target):
     server.script = [acts.status(302, Location=target)] * 9
-    error = refused(get)
+    error = error_of(get)
     assert error.code == "redirect" and len(server.requests) <= 6
 
 
@@ -284,20 +275,20 @@ def test_an_https_file_may_not_lead_to_this_machine():
         transfer._refuse_unsafe("http://127.0.0.1:8888/", "https://zenodo.org/a.zip", Path("a.zip"))
 
 
-def test_endless_redirects_are_refused(get, server):
+def test_endless_redirects_are_error_of(get, server):
     server.script = [acts.status(307, Location="/again")] * 20
-    assert "more than 5 redirects" in refused(get).found
+    assert "more than 5 redirects" in error_of(get).found
     assert len(server.requests) == 6
 
 
 def test_the_query_of_an_address_is_not_shown(get, server):
     server.script = [acts.status(302, Location="/x?signature=planted"), acts.status(404)]
-    assert "planted" not in str(refused(get))
+    assert "planted" not in str(error_of(get))
 
 
 def test_a_wrong_checksum_deletes_the_bytes_and_says_both(get, server, tmp_path):
     server.body = BODY[:500] + bytes([BODY[500] ^ 1]) + BODY[501:]
-    error = refused(get)
+    error = error_of(get)
     assert error.code == "checksum" and MD5 in error.expected
     assert hashlib.md5(server.body).hexdigest() in error.found
     assert left(tmp_path) == []
@@ -305,10 +296,10 @@ def test_a_wrong_checksum_deletes_the_bytes_and_says_both(get, server, tmp_path)
 
 def test_a_flipped_byte_in_the_part_is_found_after_going_on(get, server, tmp_path):
     server.script = [acts.drops_after(9000), acts.status(404)]
-    refused(get)
+    error_of(get)
     part = tmp_path / "archive.zip.part"
     part.write_bytes(b"\0" + part.read_bytes()[1:])
-    assert refused(get).code == "checksum"
+    assert error_of(get).code == "checksum"
     assert server.ranges[-1] == "bytes=9000-" and left(tmp_path) == []
 
 
@@ -320,7 +311,7 @@ def test_a_part_longer_than_the_file_is_thrown_away(get, server, tmp_path):
 
 def test_a_part_of_another_release_is_thrown_away(get, server, tmp_path):
     server.script = [acts.drops_after(9000), acts.status(404)]
-    refused(get, md5="0" * 32)
+    error_of(get, md5="0" * 32)
     assert get().read_bytes() == BODY
     assert server.ranges == [None, "bytes=9000-", None]
 
@@ -358,14 +349,14 @@ def test_a_trickle_that_never_times_out_is_left_too(get, server):
 def test_trickles_that_add_up_to_too_little_are_given_up(get, server):
     server.script = [acts.trickles(500, 0.02)] * 9
     quick = Patience(attempts=3, connect_s=2, read_s=0.1, least_bytes=4000, sleep=lambda _: None)
-    error = refused(get, patience=quick)
+    error = error_of(get, patience=quick)
     assert error.code == "dropped" and "only" in error.found and len(server.requests) == 3
 
 
 def test_nobody_listening_is_named_after_all_attempts(patience, tmp_path, waits):
     with acts.serving(b"") as closed:
         url = closed.url
-    error = refused(download, url, tmp_path / "a.zip", md5=MD5, at_most=9, patience=patience, progress=False)
+    error = error_of(download, url, tmp_path / "a.zip", md5=MD5, at_most=9, patience=patience, progress=False)
     assert error.code == "no-connection" and len(waits) == 3
 
 
@@ -374,7 +365,7 @@ def test_a_false_certificate_stops_at_once(get, waits, monkeypatch):
         raise transfer.requests.exceptions.SSLError("[SSL: CERTIFICATE_VERIFY_FAILED] expired")
 
     monkeypatch.setattr(transfer.requests.Session, "get", broken)
-    assert refused(get).code == "certificate" and waits == []
+    assert error_of(get).code == "certificate" and waits == []
 
 
 def test_no_login_of_a_netrc_file_is_sent(get, server, tmp_path_factory, monkeypatch):
@@ -392,7 +383,7 @@ def disk(monkeypatch, free):
 
 def test_the_disk_is_looked_at_before_the_body_of_a_file_of_unknown_size(get, server, monkeypatch, tmp_path):
     disk(monkeypatch, 1000)
-    assert refused(get, None).code == "disk-full"
+    assert error_of(get, None).code == "disk-full"
     assert (tmp_path / "archive.zip.part").stat().st_size == 0
 
 
@@ -406,7 +397,7 @@ def test_a_disk_that_fills_up_in_between_keeps_the_part(get, server, monkeypatch
 
     server.script = [acts.drops_after(30_000)]
     monkeypatch.setattr(transfer.Part, "append", full)
-    error = refused(get)
+    error = error_of(get)
     assert error.code == "disk-full" and "No space left" in error.found
     assert (tmp_path / "archive.zip.part").stat().st_size > 20_000
 
@@ -469,7 +460,7 @@ def test_an_archive_that_was_put_there_by_hand_is_used(toy, server, tmp_path):
 
 def test_a_wrong_archive_under_the_final_name_is_refused_and_kept(toy, server, tmp_path):
     (tmp_path / "archive.zip").write_bytes(b"mine")
-    assert refused(toy).code == "checksum"
+    assert error_of(toy).code == "checksum"
     assert (tmp_path / "archive.zip").read_bytes() == b"mine" and server.requests == []
 
 
@@ -483,7 +474,7 @@ def test_a_single_folder_in_the_archive_is_what_is_returned(toy, server, monkeyp
 
 def test_a_full_disk_is_refused_before_a_byte_is_fetched(toy, server, monkeypatch, tmp_path):
     disk(monkeypatch, resources.SPARE_BYTES + len(BODY) + 999)
-    error = refused(toy)
+    error = error_of(toy)
     assert error.code == "disk-full" and "MB" in error.expected and server.requests == []
     disk(monkeypatch, resources.SPARE_BYTES + 10 * len(BODY))
     assert contents(toy()) == FILES
@@ -492,27 +483,27 @@ def test_a_full_disk_is_refused_before_a_byte_is_fetched(toy, server, monkeypatc
 def test_the_disk_need_not_have_room_for_what_is_there(toy, server, monkeypatch, tmp_path):
     (tmp_path / "archive.zip.part").write_bytes(BODY[:-100])
     disk(monkeypatch, resources.SPARE_BYTES + len(BODY))
-    assert refused(toy).code == "disk-full"  # when unpacking: the rest of the archive had room
+    assert error_of(toy).code == "disk-full"  # when unpacking: the rest of the archive had room
     assert (tmp_path / "archive.zip").exists() and not list((tmp_path / "toy").rglob("*.gz"))
 
 
 @pytest.mark.parametrize("below", ["", "deeper/still"])
 def test_a_folder_that_cannot_be_made_is_refused_first(toy, server, tmp_path, below):
     (tmp_path / "file").write_text("x")
-    assert refused(toy, tmp_path / "file" / below).code == "unwritable"
+    assert error_of(toy, tmp_path / "file" / below).code == "unwritable"
     assert server.requests == []
 
 
 @pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="permissions do not bind this user")
 def test_a_read_only_folder_is_refused_first(toy, server, tmp_path):
     (tmp_path / "fixed").mkdir(mode=0o500)
-    assert refused(toy, tmp_path / "fixed").code == "unwritable"
+    assert error_of(toy, tmp_path / "fixed").code == "unwritable"
     assert server.requests == []
 
 
 def test_two_processes_do_not_fetch_into_one_folder(toy, tmp_path):
     with folder.claimed(tmp_path):
-        assert refused(toy).code == "busy"
+        assert error_of(toy).code == "busy"
     assert contents(toy()) == FILES
 
 

@@ -3,7 +3,6 @@ import hashlib
 import io
 import json
 import os
-import pickle
 import random
 import stat
 import struct
@@ -14,6 +13,7 @@ import zlib
 from collections import namedtuple
 
 import pytest
+from made_files import error_of
 
 from spineseg.data import resources
 from spineseg.data.fetch import ledger, members, unpacking, verify
@@ -52,15 +52,6 @@ def run(target):
         return unpack(archive, target, **({"origin": "one", "progress": False} | options))
 
     return run
-
-
-def refused(function, *args, **kwargs) -> CaseError:
-    with pytest.raises(CaseError) as caught:
-        function(*args, **kwargs)
-    error = caught.value
-    assert str(pickle.loads(pickle.dumps(error))) == str(error)
-    assert "\n" not in str(error) and error.found and error.expected and error.remedy
-    return error
 
 
 def contents(root):
@@ -105,43 +96,43 @@ def test_dots_and_folders_in_names_do_no_harm(tmp_path, run, target, kind):
 )  # fmt: skip
 @FORMATS
 def test_a_name_that_leads_elsewhere_is_refused_before_anything_is_written(tmp_path, run, target, kind, name):
-    error = refused(run, make(tmp_path / f"a.{kind}", [*FILES.items(), (name, b"x")], kind))
+    error = error_of(run, make(tmp_path / f"a.{kind}", [*FILES.items(), (name, b"x")], kind))
     assert error.code == "archive-path" and ascii(name)[1:20] in error.found
     assert written(target) == []
 
 
-def test_a_nul_in_a_name_is_refused(tmp_path, run, target):
+def test_a_nul_in_a_name_is_error_of(tmp_path, run, target):
     path = make(tmp_path / "a.zip", {"s0001.nii/x": b"x"})
     path.write_bytes(path.read_bytes().replace(b".nii/x", b".nii\0x"))
-    assert refused(run, path).code == "archive-path" and written(target) == []
+    assert error_of(run, path).code == "archive-path" and written(target) == []
 
 
-def test_a_tar_name_that_is_not_text_is_refused(tmp_path, run):
+def test_a_tar_name_that_is_not_text_is_error_of(tmp_path, run):
     path = make(tmp_path / "a.tar", {"abc": b"x"}, "tar")
     entry = tarfile.TarInfo("ab\udcff")
     with tarfile.open(path, "w") as archive:
         archive.addfile(entry)
-    assert refused(run, path).code == "archive-path"
+    assert error_of(run, path).code == "archive-path"
 
 
 @pytest.mark.parametrize("kind", [stat.S_IFLNK, stat.S_IFCHR, stat.S_IFBLK, stat.S_IFIFO, stat.S_IFSOCK])
-def test_links_and_devices_in_a_zip_are_refused(tmp_path, run, target, kind):
+def test_links_and_devices_in_a_zip_are_error_of(tmp_path, run, target, kind):
     info = zipfile.ZipInfo("s0001/ct.nii.gz")
     info.external_attr = (kind | 0o777) << 16
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
         archive.writestr(info, "/etc/passwd")
-    assert refused(run, tmp_path / "a.zip").code == "archive-link" and written(target) == []
+    assert error_of(run, tmp_path / "a.zip").code == "archive-link" and written(target) == []
 
 
 @pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE, tarfile.BLKTYPE, tarfile.FIFOTYPE])
 @pytest.mark.parametrize("suffix", ["", ":gz"])
-def test_links_and_devices_in_a_tar_are_refused(tmp_path, run, target, kind, suffix):
+def test_links_and_devices_in_a_tar_are_error_of(tmp_path, run, target, kind, suffix):
     entry = tarfile.TarInfo("s0001/ct.nii.gz")
     entry.type, entry.linkname = kind, "meta.csv"
     with tarfile.open(tmp_path / "a.tar", f"w{suffix}") as archive:
         archive.addfile(tarfile.TarInfo("meta.csv"))
         archive.addfile(entry)
-    assert refused(run, tmp_path / "a.tar").code == "archive-link" and written(target) == []
+    assert error_of(run, tmp_path / "a.tar").code == "archive-link" and written(target) == []
 
 
 def test_every_tar_member_goes_through_the_data_filter(tmp_path, run, target, monkeypatch):
@@ -149,7 +140,7 @@ def test_every_tar_member_goes_through_the_data_filter(tmp_path, run, target, mo
         raise tarfile.AbsolutePathError(entry)
 
     monkeypatch.setattr(members.tarfile, "data_filter", no)
-    assert refused(run, make(tmp_path / "a.tar", FILES, "tar")).code == "archive-path" and written(target) == []
+    assert error_of(run, make(tmp_path / "a.tar", FILES, "tar")).code == "archive-path" and written(target) == []
 
 
 @pytest.mark.filterwarnings("ignore:Duplicate name")
@@ -158,23 +149,23 @@ def test_every_tar_member_goes_through_the_data_filter(tmp_path, run, target, mo
               ("é/x", "e\u0301/x"), ("straße", "STRASSE")],
 )  # fmt: skip
 @FORMATS
-def test_names_that_some_disk_takes_for_the_same_are_refused(tmp_path, run, target, kind, names):
+def test_names_that_some_disk_takes_for_the_same_are_error_of(tmp_path, run, target, kind, names):
     path = make(tmp_path / f"a.{kind}", [(name, b"x") for name in names], kind)
-    assert refused(run, path).code == "archive-twice" and written(target) == []
+    assert error_of(run, path).code == "archive-twice" and written(target) == []
 
 
-def test_an_encrypted_member_is_refused(tmp_path, run, target):
+def test_an_encrypted_member_is_error_of(tmp_path, run, target):
     path = make(tmp_path / "a.zip", FILES)
     data = bytearray(path.read_bytes())
     at = data.rindex(b"PK\x01\x02")
     data[at + 8] |= 1
     path.write_bytes(data)
-    assert refused(run, path).code == "archive-encrypted" and written(target) == []
+    assert error_of(run, path).code == "archive-encrypted" and written(target) == []
 
 
 @pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
-def test_methods_that_inflate_without_bound_are_refused(tmp_path, run, target, method):
-    assert refused(run, make(tmp_path / "a.zip", FILES, method=method)).code == "archive-method"
+def test_methods_that_inflate_without_bound_are_error_of(tmp_path, run, target, method):
+    assert error_of(run, make(tmp_path / "a.zip", FILES, method=method)).code == "archive-method"
     assert written(target) == []
 
 
@@ -184,8 +175,8 @@ def test_methods_that_inflate_without_bound_are_refused(tmp_path, run, target, m
     [(Caps(members=7), "more than 7 members"), (Caps(total_bytes=9000), "when unpacked"),
      (Caps(ratio=1e-3, ratio_from=5000), "unpacked from")],
 )  # fmt: skip
-def test_too_much_is_refused(tmp_path, run, target, kind, caps, found):
-    error = refused(run, make(tmp_path / f"a.{kind}", FILES, kind), caps=caps)
+def test_too_much_is_error_of(tmp_path, run, target, kind, caps, found):
+    error = error_of(run, make(tmp_path / f"a.{kind}", FILES, kind), caps=caps)
     assert error.code == "archive-bomb" and found in error.found and written(target) == []
 
 
@@ -193,13 +184,13 @@ def test_too_much_is_refused(tmp_path, run, target, kind, caps, found):
 def test_a_deflate_bomb_is_refused_by_its_ratio_alone(tmp_path, run, target, kind):
     path = make(tmp_path / f"a.{kind}", {"zeros": bytes(66 << 20)}, kind)
     assert path.stat().st_size < 1 << 20
-    assert "69.21 MB unpacked from" in refused(run, path).found
+    assert "69.21 MB unpacked from" in error_of(run, path).found
     assert written(target) == []
 
 
-def test_one_bomb_among_honest_members_is_refused(tmp_path, run):
+def test_one_bomb_among_honest_members_is_error_of(tmp_path, run):
     files = {"honest": random.Random(1).randbytes(90_000), "zeros": bytes(90_000)}
-    error = refused(run, make(tmp_path / "a.zip", files), caps=Caps(ratio=10, ratio_from=50_000))
+    error = error_of(run, make(tmp_path / "a.zip", files), caps=Caps(ratio=10, ratio_from=50_000))
     assert error.code == "archive-bomb" and "'zeros'" in error.found
 
 
@@ -207,11 +198,11 @@ def test_a_tar_that_claims_a_petabyte_is_refused_in_little_memory(tmp_path, run)
     entry = tarfile.TarInfo("x")
     entry.size = 10**15
     (tmp_path / "a.tar").write_bytes(entry.tobuf(tarfile.GNU_FORMAT) + bytes(1024))
-    assert refused(run, tmp_path / "a.tar").code == "archive-bomb"
+    assert error_of(run, tmp_path / "a.tar").code == "archive-bomb"
 
 
 @pytest.mark.parametrize("kind", [tarfile.XHDTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.XGLTYPE])
-def test_a_tar_header_that_asks_for_much_memory_is_refused(tmp_path, run, kind):
+def test_a_tar_header_that_asks_for_much_memory_is_error_of(tmp_path, run, kind):
     entry = tarfile.TarInfo("x")
     entry.type, entry.size = kind, 40 << 20
     with gzip.open(tmp_path / "a.tar.gz", "wb", 1) as file:
@@ -219,21 +210,21 @@ def test_a_tar_header_that_asks_for_much_memory_is_refused(tmp_path, run, kind):
         for _ in range(40):
             file.write(bytes(1 << 20))
     tracemalloc.start()
-    assert refused(run, tmp_path / "a.tar.gz").code == "archive-unreadable"
+    assert error_of(run, tmp_path / "a.tar.gz").code == "archive-unreadable"
     assert tracemalloc.get_traced_memory()[1] < 20 << 20
     tracemalloc.stop()
 
 
 @FORMATS
 @pytest.mark.parametrize("cut", [0, 1, 2, 100, 0.5, 0.99])
-def test_a_cut_archive_is_refused(tmp_path, run, target, kind, cut):
+def test_a_cut_archive_is_error_of(tmp_path, run, target, kind, cut):
     path = make(tmp_path / f"a.{kind}", FILES, kind)
     data = path.read_bytes()
     cut = cut if isinstance(cut, int) else int(len(data) * cut)
     if kind == "tar" and cut > len(data) - 10240:
         cut = len(data) - 12000  # before the padding, whose loss is none
     path.write_bytes(data[:cut])
-    assert refused(run, path).code == "archive-unreadable" and written(target) == []
+    assert error_of(run, path).code == "archive-unreadable" and written(target) == []
 
 
 @pytest.mark.parametrize("kind", ["tar", "tar.gz"])
@@ -244,7 +235,7 @@ def test_a_broken_tar_header_in_the_middle_is_not_taken_for_the_end(tmp_path, ru
     data = data[:at] + b"t" + data[at + 1 :]
     (tmp_path / "a").write_bytes(gzip.compress(data) if kind == "tar.gz" else data)
     path.unlink()
-    assert refused(run, tmp_path / "a").code == "archive-unreadable" and not target.exists()
+    assert error_of(run, tmp_path / "a").code == "archive-unreadable" and not target.exists()
 
 
 def test_a_wrong_gzip_checksum_is_refused_before_anything_is_written(tmp_path, run, target):
@@ -252,7 +243,7 @@ def test_a_wrong_gzip_checksum_is_refused_before_anything_is_written(tmp_path, r
     data = bytearray(path.read_bytes())
     data[-7] ^= 1
     path.write_bytes(data)
-    assert refused(run, path).code == "archive-unreadable" and written(target) == []
+    assert error_of(run, path).code == "archive-unreadable" and written(target) == []
 
 
 def test_random_damage_never_gives_wrong_bytes_or_another_error(tmp_path, target):
@@ -278,7 +269,7 @@ def test_a_link_in_the_target_is_not_followed(tmp_path, run, target):
     outside.mkdir()
     target.mkdir()
     (target / "s0001").symlink_to(outside)
-    error = refused(run, make(tmp_path / "a.zip", FILES))
+    error = error_of(run, make(tmp_path / "a.zip", FILES))
     assert error.code == "archive-path" and list(outside.iterdir()) == []
 
 
@@ -308,7 +299,7 @@ def test_a_corrupt_member_is_named_and_the_others_are_unpacked(tmp_path, run, ta
     damage(path, "s0002/ct.nii.gz")
     damage(path, "s0005/ct.nii.gz")
     for _ in range(2):  # a second run tries these two again and no other
-        error = refused(run, path)
+        error = error_of(run, path)
         assert error.code == "members-corrupt" and "2 of 8" in error.found and "other 6" in error.remedy
         assert "'s0002/ct.nii.gz' cannot be read (CRC-32 differs)" in error.found and "s0005" in error.found
         bad = ("s0002/ct.nii.gz", "s0005/ct.nii.gz")
@@ -324,7 +315,7 @@ def test_many_corrupt_members_make_one_short_line(tmp_path, run):
     path = make(tmp_path / "a.zip", {f"{i:03}\N{SNOWMAN}": b"x" * 900 for i in range(60)}, method=zipfile.ZIP_STORED)
     data = path.read_bytes()
     path.write_bytes(data.replace(b"xxx", b"xyx"))
-    error = refused(run, path)
+    error = error_of(run, path)
     assert "60 of 60" in error.found and "and 52 more" in error.found and len(str(error)) < 1500
 
 
@@ -345,7 +336,7 @@ def test_a_member_that_inflates_beyond_its_declared_size_is_stopped(tmp_path, ru
     big = bytes(5 << 20)
     path = make(tmp_path / "a.zip", FILES | {"big": big})
     lie(path, "big", 1000, crc=zlib.crc32(big[:1000]))  # the checksum of what was declared, so that it would pass
-    error = refused(run, path)
+    error = error_of(run, path)
     assert error.code == "members-corrupt" and "'big' inflates beyond its declared 1000 bytes" in error.found
     assert contents(target) == FILES and not (target / "big").exists()
 
@@ -353,7 +344,7 @@ def test_a_member_that_inflates_beyond_its_declared_size_is_stopped(tmp_path, ru
 def test_a_member_that_ends_before_its_declared_size_is_named(tmp_path, run, target):
     path = make(tmp_path / "a.zip", FILES | {"small": b"x" * 700})
     lie(path, "small", 900)
-    assert "'small' ends after 700 of 900 bytes" in refused(run, path).found
+    assert "'small' ends after 700 of 900 bytes" in error_of(run, path).found
     assert contents(target) == FILES
 
 
@@ -413,7 +404,7 @@ def test_files_of_another_archive_do_not_count_after_an_interruption_either(tmp_
     run(make(tmp_path / "a.zip", FILES))
     path = make(tmp_path / "a.zip", FILES, method=zipfile.ZIP_STORED)
     damage(path, "s0006/ct.nii.gz")
-    refused(lambda: run(path, origin="two"))
+    error_of(lambda: run(path, origin="two"))
     assert ledger.read(target, "one") == {} and len(ledger.read(target, "two")) == len(FILES) - 1
 
 
@@ -441,7 +432,7 @@ def test_no_room_is_refused_before_anything_is_unpacked(tmp_path, run, target, m
     blocks = sum(-(-len(data) // 4096) * 4096 for data in FILES.values())
     path = make(tmp_path / "a.zip", FILES)
     monkeypatch.setattr(resources.shutil, "disk_usage", lambda _: usage(0, 0, resources.SPARE_BYTES + blocks - 1))
-    assert refused(run, path).code == "disk-full" and written(target) == []
+    assert error_of(run, path).code == "disk-full" and written(target) == []
     monkeypatch.setattr(resources.shutil, "disk_usage", lambda _: usage(0, 0, resources.SPARE_BYTES + blocks))
     run(path)
     monkeypatch.setattr(resources.shutil, "disk_usage", lambda _: usage(0, 0, resources.SPARE_BYTES))
@@ -458,7 +449,7 @@ def test_a_disk_that_fills_up_in_between_is_named_and_gone_on_from(tmp_path, run
 
     with monkeypatch.context() as patch:
         patch.setattr(unpacking.os, "replace", full)
-        assert refused(run, path).code == "disk-full"
+        assert error_of(run, path).code == "disk-full"
     assert len(contents(target)) == 3
     run(path)
     assert contents(target) == FILES
@@ -496,7 +487,7 @@ def test_a_damaged_ledger_line_is_a_finding(tmp_path, run, target, line):
 
 
 def test_verify_without_a_ledger_is_an_error(tmp_path):
-    assert refused(verify, tmp_path).code == "no-ledger"
+    assert error_of(verify, tmp_path).code == "no-ledger"
 
 
 def test_files_do_not_become_programs(tmp_path, run, target):
