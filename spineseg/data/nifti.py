@@ -22,6 +22,7 @@ from spineseg.errors import CaseError
 
 __all__ = ["Header", "Volume", "header", "read", "read_ct", "read_labels", "write"]
 
+SUFFIXES = (".nii.gz", ".nii")
 LABEL_TOLERANCE = 1e-3  # how far a float label may lie from a whole number
 THICK_SLICE_MM = 5.0  # beyond it a vertebra is a few slices high
 GZIP_LEVEL = 1  # of isal; 3 % larger than level 2 at the same speed as a copy
@@ -164,7 +165,7 @@ def write(path, array, affine) -> Path:
         CaseError: If the folder cannot be written to or the disk is full; an old file stays intact.
     """
     path, array, affine = Path(path), np.asarray(array), np.asarray(affine, np.float64)
-    if not path.name.endswith((".nii", ".nii.gz")):
+    if not path.name.endswith(SUFFIXES):
         raise ValueError(f"path must end in .nii or .nii.gz, got {path.name!r}")
     if array.ndim != 3 or not all(1 <= n <= 32767 for n in array.shape):
         raise ValueError(f"array must have three axes of 1 to 32767 voxels, got {array.shape}")

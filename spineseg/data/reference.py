@@ -11,12 +11,11 @@ from spineseg.anatomy.labels import IDS, VARIANTS, VERTEBRAE, Scheme, parse_sche
 from spineseg.data import nifti
 from spineseg.data.case import Case
 from spineseg.data.digest import content_hash
-from spineseg.data.nifti import Repair, Volume
+from spineseg.data.nifti import SUFFIXES, Repair, Volume
 from spineseg.data.pairing import grid_shift_mm, matched
 from spineseg.errors import CaseError
 
 CLASS_FILE = "vertebrae_{}"  # as TotalSegmentator names them
-SUFFIXES = (".nii.gz", ".nii")
 _ALL = {i: i for i in range(1, 256)}  # keeps every identifier
 REMEDY = "segment the case again, or leave it out"
 

@@ -9,10 +9,10 @@ from pathlib import Path
 import pandas as pd
 
 from spineseg.data.case import Case
+from spineseg.data.nifti import SUFFIXES
 from spineseg.errors import CaseError
 
 COLUMNS = [*Case._fields, "patient", "split"]
-SUFFIXES = (".nii.gz", ".nii")
 TRAIN, VALIDATION, TEST = "train", "validation", "test"
 
 
