@@ -37,7 +37,7 @@ def test_levels_descend_from_head_to_tail(spines):
 
 
 def test_neighbours_are_a_body_and_a_disc_apart(spines):
-    for spine in spines:
+    for spine in (s for s in spines if not s.variant):
         height = spine.size["body_height"] * (1 - spine.wedge / 2)
         step = np.linalg.norm(np.diff(spine.centre_mm, axis=0), axis=1)[1:]
         expected = (height[1:-1] + height[2:]) / 2 + spine.size["disc_below"][1:-1]

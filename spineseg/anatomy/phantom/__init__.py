@@ -10,11 +10,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from spineseg.anatomy.labels import VERTEBRAE
+from spineseg.anatomy.labels import IDS, VERTEBRAE
 from spineseg.anatomy.phantom.body import paint_body
 from spineseg.anatomy.phantom.canvas import Canvas
+from spineseg.anatomy.phantom.frame import turn, turned_rows
 from spineseg.anatomy.phantom.scanner import draw_view, scan
 from spineseg.anatomy.phantom.spine import draw_spine
+from spineseg.anatomy.phantom.streaks import add_streaks
 from spineseg.anatomy.phantom.tissue import draw_tissue
 from spineseg.anatomy.phantom.vertebrae import paint_vertebrae
 
@@ -30,7 +32,9 @@ class Phantom:
         labels: uint8 of the same shape, 0 to 25.
         affine: `(4, 4)` float64, voxel index to RAS+ mm.
         truth: What was drawn, JSON-able; `truth["vertebrae"]` has one entry per vertebra in the field of view,
-            `truth["implants"]` the vertebrae in view with screws or cement, `truth["fractures"]` all wedged ones.
+            `truth["implants"]` the vertebrae in view with screws or cement, `truth["fractures"]` all wedged ones,
+            `truth["blocks"]` those fused with the one below; `truth["variant"]` is empty, or T11 (it is the last
+            thoracic one), T13 (labelled T12, which occurs twice) or L6 (labelled L5).
     """
 
     ct_hu: np.ndarray
@@ -47,6 +51,7 @@ def generate(
     anisotropic: bool = True,
     needs: Iterable[str] | None = None,
     bone_only: bool | None = None,
+    spread: float = 1.0,
 ) -> Phantom:
     """Make one phantom; the same seed on the same device gives the same bytes.
 
@@ -57,29 +62,38 @@ def generate(
         anisotropic: Whether some scans have slices thicker than their pixels.
         needs: Vertebrae of which at least a part must be in view; None leaves it to chance, as in the population.
         bone_only: Whether all but bone is set to 0 HU, as some released scans are; None leaves it to chance.
+        spread: How wide the ranges are that HU, texture, thickness of cortex, sharpness and noise are drawn from,
+            against the usual ones, about the same middles; at 0 all patients look alike. Anatomy does not follow it.
 
     Returns:
         The phantom, in one of the 48 orientations.
 
     Raises:
-        ValueError: If the spacing is not between 0.2 and 30 mm or `needs` holds something other than vertebrae.
+        ValueError: If the spacing is not between 0.2 and 30 mm, `needs` holds something other than vertebrae, or the
+            spread is not between 0 and 3.
     """
     if not 0.2 <= spacing_mm <= 30:
         raise ValueError(f"spacing_mm must be between 0.2 and 30, got {spacing_mm}")
+    if not 0 <= spread <= 3:
+        raise ValueError(f"spread must be between 0 (all alike) and 3, got {spread}; 1 is usual")
     streams = [np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(5)]
     for_patient, for_view, for_body, for_spine, for_scan = streams  # apart, so that a seed is one patient in any view
     generator = torch.Generator(device=device).manual_seed(int(for_scan.integers(2**62)))
-    spine, tissue = draw_spine(for_patient), draw_tissue(for_patient)
+    spine, tissue = draw_spine(for_patient), draw_tissue(for_patient, spread)
     view = draw_view(spine, for_view, spacing_mm=spacing_mm, anisotropic=anisotropic, needs=needs)
     if bone_only is not None:
         view = dataclasses.replace(view, bone_only=bone_only)
     canvas = Canvas(view.low_mm, view.shape, view.spacing, device=device)
     build = paint_body(canvas, spine, for_body, generator, tissue)
-    vertebrae = paint_vertebrae(canvas, spine, tissue, for_spine, generator)
+    vertebrae = paint_vertebrae(canvas, spine, tissue, for_spine, generator, spread)
     implants = torch.unique(canvas.labels[canvas.ct_hu > _DENSER_THAN_BONE_HU]).tolist()
+    streak_hu = add_streaks(canvas, for_scan)
+    if view.frame.is_turned:
+        turn(canvas, view.frame)
+        vertebrae = turned_rows(vertebrae, canvas, view.frame, IDS)
     for row in vertebrae:
         row["centroid_mm"] = [float(v + o) for v, o in zip(row["centroid_mm"], view.offset_mm, strict=True)]
-    ct_hu, labels, affine, drawn = scan(canvas, view, for_scan, generator)
+    ct_hu, labels, affine, drawn = scan(canvas, view, for_scan, generator, spread)
     truth = {
         "seed": int(seed),
         "kind": view.kind,
@@ -91,6 +105,11 @@ def generate(
         "contrast": tissue["phase"],
         "scale": float(spine.scale),
         "angles_degrees": dict(spine.angles_degrees),
+        "variant": spine.variant,
+        "turn_degrees": list(view.frame.turn_degrees),
+        "spread": float(spread),
+        "streak_hu": streak_hu,
+        "blocks": [VERTEBRAE[i] for i in np.flatnonzero(spine.wear.fused)],
         "fractures": [VERTEBRAE[i] for i in np.flatnonzero(spine.wedge)],
         "implants": [VERTEBRAE[i - 1] for i in implants if i > 0],
         "tissue": tissue,

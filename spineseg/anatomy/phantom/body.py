@@ -7,7 +7,8 @@ import torch
 
 from spineseg.anatomy.phantom.bones import paint_bones
 from spineseg.anatomy.phantom.canvas import Canvas
-from spineseg.anatomy.phantom.fields import Brush, capsule_distance, correlated_noise, ellipsoid_distance
+from spineseg.anatomy.phantom.fields import Brush, capsule_distance, correlated_noise, ellipsoid_distance, knots
+from spineseg.anatomy.phantom.hardware import paint_hips, paint_leads
 from spineseg.anatomy.phantom.muscles import paint_muscles
 from spineseg.anatomy.phantom.organs import paint_organs
 from spineseg.anatomy.phantom.spine import Spine
@@ -46,8 +47,10 @@ def paint_body(
     paint_organs(brush, trunk, tissue, rng, cavity_mm)
     brush.ripple_mm = None
     _paint_canal(brush, spine, tissue)
-    _add_texture(canvas, tissue, rng, generator)
-    paint_bones(brush, trunk, tissue, rng, arms_up)
+    _add_texture(canvas, trunk, tissue, generator)
+    hips = paint_bones(brush, trunk, tissue, rng, arms_up)
+    paint_hips(brush, hips, trunk.scale, rng)
+    paint_leads(brush, trunk, rng)
     return {"fat_mm": trunk.fat_mm, "girth": trunk.girth, "paunch_mm": trunk.paunch_mm, "arms_up": arms_up}
 
 
@@ -56,19 +59,34 @@ def _whole(canvas):
 
 
 def _paint_table(brush, trunk, tissue, rng):
-    """A shallow trough of foam between thin dense shells, under the lowest point of the back."""
+    """A flat board or a shallow trough of foam between thin dense shells, with a mattress or rails in some."""
     z = np.linspace(trunk.height("T4"), trunk.height("S1"), 20)
     lowest = float(np.min([trunk._tube("skin", v)[1] for v in z])) - rng.uniform(1.0, 12.0)
-    centre, curve = trunk.axis(0.0)[0], rng.uniform(0.0, 1 / 900.0)
+    centre, curve = trunk.axis(0.0)[0], max(rng.uniform(-1 / 1800.0, 1 / 700.0), 0.0)
     depth, half = rng.uniform(18.0, 45.0), rng.uniform(200.0, 240.0)
     low, high = (centre - half, lowest - depth - 5, -2000), (centre + half, lowest + 60, 2000)
-    for inset, hu in ((0.0, rng.uniform(-300.0, 150.0)), (2.5, tissue["table"] - 150.0)):
+    for inset, hu in ((0.0, rng.uniform(-500.0, 200.0)), (2.5, tissue["table"] - 150.0)):
 
         def distance(x, y, z, inset=inset):
             down = lowest + curve * 0.5 * (x - centre) ** 2 - y
             return torch.maximum(torch.maximum(-down, down - depth), (x - centre).abs() - half) + inset + 0 * z
 
         brush.fill(low, high, distance, hu, 8.0)
+    soft, rail = rng.uniform(6.0, 35.0), rng.uniform(100.0, 1800.0)
+    has_mattress, has_rails = rng.random(2) < (0.45, 0.2)
+    if has_mattress:
+        box = centre - half, lowest - 0.5, -2000.0
+        mat = rng.uniform(-980.0, -880.0)
+
+        def cushion(x, y, z):
+            up = y - (lowest + curve * 0.5 * (x - centre) ** 2)
+            return torch.maximum(torch.maximum(-up, up - soft), (x - centre).abs() - 0.95 * half) + 0 * z
+
+        brush.fill(box, (centre + half, lowest + 95.0, 2000.0), cushion, mat, 8.0)
+    if has_rails:
+        for side in (1, -1):
+            ends = [np.array([centre + side * (half - 12.0), lowest - depth / 2, z]) for z in (-1500.0, 1500.0)]
+            brush.fill(ends[0] - 6.0, ends[1] + 6.0, capsule_distance(*ends, 4.0, 4.0), rail, 4.0)
 
 
 def _paint_layers(brush, trunk, tissue, arms_up):
@@ -134,20 +152,24 @@ def _paint_canal(brush, spine, tissue):
     order = np.argsort(line[:, 2])
     z, x, y = line[order, 2], line[order, 0], line[order, 1]
     half = np.clip(spine.size["canal_width"][order] / 2 - 1.0, 6.0, 9.5)
-    brush.column(z, x, y, half, np.clip(canal[order] / 2 - 0.5, 5.0, 8.5), tissue["fluid"] + 12.0)
+    brush.column(z, x, y, half, np.clip(canal[order] / 2 - 0.5, 5.0, 8.5), tissue["thecal"] or tissue["fluid"] + 12.0)
     cord = order[spine.centre_mm[order, 2] > spine.centre_mm[20, 2]]  # ends at the conus, beside L1
     zc = line[cord, 2]
     brush.column(zc, line[cord, 0], line[cord, 1], np.full(len(cord), 5.5), np.full(len(cord), 4.2), tissue["cord"])
 
 
-def _add_texture(canvas, tissue, rng, generator):
-    """Uneven soft tissue, streaks of fat in muscle, vessels in lung: one smooth random field, used three ways."""
-    noise = correlated_noise(canvas, (5.0, 5.0, 14.0), generator)
-    strength, streak = rng.uniform(4.0, 10.0), 150.0 * tissue["streak"]
+def _add_texture(canvas, trunk, tissue, generator):
+    """Uneven soft tissue, fat in the muscles of the back, vessels in lung: one smooth random field, used three ways."""
+    grain = tissue["mottle_mm"]
+    noise = correlated_noise(canvas, (grain, grain, 2.8 * grain), generator)
+    strength, streak = tissue["mottle"], 130.0 * tissue["streak"]
+    _, y, z = canvas.coordinates(_whole(canvas))
+    line = knots(z, (trunk.line[:, 2], trunk.line[:, 1]), canvas.device)
+    back = ((line - 15.0 * trunk.scale - y) / 15.0).clamp_(0.0, 1.0)[0]  # (J, K), 1 behind the canal
     for i in range(0, canvas.shape[0], 16):  # slabs that stay in cache
         hu, n = canvas.ct_hu[i : i + 16], noise[i : i + 16]
         soft = (1.0 - (hu - 10.0).abs() / 190.0).clamp_(0.0, 0.6)
         muscle = (1.0 - (hu - tissue["muscle"]).abs() / 14.0).clamp_(0.0, 1.0)
         lung = (1.0 - (hu - tissue["lung"]).abs() / 60.0).clamp_(0.0, 1.0)
-        hu += strength * 1.6 * soft * n - streak * muscle * (n - 0.9).clamp(0.0, 1.0)
+        hu += strength * 1.6 * soft * n - streak * back * muscle * (n - 0.7).clamp(0.0, 1.0)
         hu += lung * (18.0 * n + 260.0 * (n - 1.5).clamp(0.0, 2.0))

@@ -16,7 +16,7 @@ _RIB_END = (2.35, 2.45, 2.5, 2.5, 2.45, 2.4, 2.35, 2.25, 2.15, 2.0, 1.6, 1.05)
 _RIB_HEIGHT = (13, 12, 12, 13, 13.5, 14, 14, 14, 14, 13.5, 12, 10)
 
 
-def paint_bones(brush: Brush, trunk: Trunk, tissue: dict, rng: np.random.Generator, arms_up: bool) -> None:
+def paint_bones(brush: Brush, trunk: Trunk, tissue: dict, rng: np.random.Generator, arms_up: bool) -> dict:
     """Paint all bones of the body but the spine, with a cortical shell.
 
     Args:
@@ -25,24 +25,35 @@ def paint_bones(brush: Brush, trunk: Trunk, tissue: dict, rng: np.random.Generat
         tissue: HU per tissue, with `shell_mm`.
         rng: Draws variants.
         arms_up: Whether the arms lie beside the head instead of the trunk.
+
+    Returns:
+        World centre of each hip joint, by side: 1 right, -1 left.
     """
     skeleton = Skeleton(brush.canvas)
+    stout, last = float(np.exp(rng.normal(0.0, 0.11))), float(rng.uniform(0.75, 1.2))
     cartilage: list = []
-    for rib in range(12):
+    for rib in range(11 if trunk.spine.variant == "T11" else 12):
         for side in (1, -1):
-            _rib(skeleton, trunk, rib, side, cartilage, rng)
+            _rib(skeleton, trunk, rib, side, cartilage, rng, stout, last if rib == 11 else 1.0)
+    _short_ribs(skeleton, trunk, rng)
     _sternum(skeleton, trunk)
+    hips = {}
     for side in (1, -1):
         _shoulder(skeleton, trunk, side, arms_up)
-        _pelvis(skeleton, trunk, side)
+        hips[side] = _pelvis(skeleton, trunk, side)
     _skull(brush, skeleton, trunk, tissue, rng)
     stony = rng.uniform(0.0, 250.0)
     for points in cartilage:
-        brush.tube(points, 5.2 * trunk.scale, tissue["cartilage"] + stony * float(rng.random() < 0.5))
+        is_stony = rng.random() < 0.5  # from the surface inwards
+        brush.tube(points, 5.4 * trunk.scale, tissue["cartilage"] + 1.6 * stony * is_stony)
+        if is_stony:
+            brush.tube(points, 3.6 * trunk.scale, tissue["cartilage"])
     skeleton.paint(tissue["cortical"], tissue["marrow"], tissue["shell_mm"])
+    _joint_sclerosis(brush, trunk, rng)
+    return hips
 
 
-def _rib(skeleton, trunk, rib, side, cartilage, rng):
+def _rib(skeleton, trunk, rib, side, cartilage, rng, stout, length):
     """From the joint with body and transverse process along the cage, sinking towards the front."""
     spine, level, scale = trunk.spine, IDS["T1"] - 1 + rib, trunk.scale
     size = {name: float(v[level]) for name, v in spine.size.items()}
@@ -55,7 +66,7 @@ def _rib(skeleton, trunk, rib, side, cartilage, rng):
     ]  # fmt: skip
     start = [centre + frame @ np.array(p) for p in own]
     tubercle = start[-1]
-    end = _RIB_END[rib] * float(np.exp(rng.normal(0.0, 0.02)))
+    end = _RIB_END[rib] * length * float(np.exp(rng.normal(0.0, 0.02)))
     drop = _RIB_DROP[rib] * scale * float(np.exp(rng.normal(0.0, 0.05)))
 
     def on_cage(angle, z):
@@ -81,7 +92,7 @@ def _rib(skeleton, trunk, rib, side, cartilage, rng):
     along = np.diff(points, axis=0)
     normal -= along * (np.sum(normal * along, 1) / np.sum(along * along, 1))[:, None]
     normal /= np.linalg.norm(normal, axis=1, keepdims=True)
-    radius = np.full(len(points), _RIB_HEIGHT[rib] / 2 * scale)
+    radius = np.full(len(points), _RIB_HEIGHT[rib] / 2 * scale * stout)
     radius[:3] = np.array([5.2, 4.2, 5.6]) * scale
     skeleton.tube(points[:3], radius[:3])
     skeleton.tube(points[2:], radius[2:], normal[2:], 1.75)
@@ -91,6 +102,39 @@ def _rib(skeleton, trunk, rib, side, cartilage, rng):
         turns = np.linspace(angles[-1], stop, 5)
         sag = np.linspace(0.0, 1.0, 5) ** 1.5
         cartilage.append(np.array([on_cage(a, z[-1] * (1 - s) + goal * s) for a, s in zip(turns, sag, strict=True)]))
+
+
+def _short_ribs(skeleton, trunk, rng):
+    """Ribs of a 13th thoracic vertebra, and of the seventh cervical one in one patient of sixty."""
+    length, has_neck_ribs = rng.uniform(18.0, 60.0, (2, 2)), rng.random() < 0.016
+    spine, scale, roots = trunk.spine, trunk.scale, []
+    if spine.variant == "T13":
+        roots.append((spine.extra.centre_mm, spine.extra.rotation, spine.extra.size, length[0]))
+    if has_neck_ribs:
+        level = IDS["C7"] - 1
+        size = {name: float(v[level]) for name, v in spine.size.items()}
+        roots.append((spine.centre_mm[level], spine.rotation[level], size, length[1]))
+    for centre, frame, size, lengths in roots:
+        for side, long in zip((1, -1), lengths, strict=True):
+            start = np.array([side * (size["transverse_span"] / 2 + 1.0), -0.5 * size["body_depth"] - 4.0, 0.0])
+            way = [start, start + np.array([side * 0.5, 0.1, -0.35]) * long * scale]
+            way.append(way[1] + np.array([side * 0.2, 0.5, -0.3]) * long * scale)
+            skeleton.tube([centre + frame @ p for p in way], np.array([4.2, 3.8, 3.0]) * scale)
+
+
+def _joint_sclerosis(brush, trunk, rng):
+    """Dense iliac bone along worn sacroiliac joints, in one patient of four."""
+    added, is_worn = rng.uniform(150.0, 500.0, 2), rng.random() < 0.25
+    if not is_worn:
+        return
+    frame, origin, canvas = pelvis_frame(trunk), trunk.spine.centre_mm[IDS["S1"] - 1], brush.canvas
+    for side, hu in zip((1, -1), added, strict=True):
+        centre, radii = origin + frame @ (np.array([56.0 * side, -18.0, -10.0]) * trunk.scale), np.array([12, 22, 24])
+        box = canvas.box(centre - radii, centre + radii)
+        if box is not None:
+            inside = ellipsoid_distance(centre, radii * trunk.scale)(*canvas.coordinates(box))
+            view = canvas.ct_hu[box]
+            view += (-inside / 8.0).clamp_(0.0, 1.0) * float(hu) * (view > 90.0)
 
 
 def _sternum(skeleton, trunk):
@@ -189,9 +233,10 @@ def _pelvis(skeleton, trunk, side):
     shaft = hip + np.array([side * 50.0, -4.0, -70.0]) * scale
     skeleton.tube([hip, trochanter], np.array([16, 18]) * scale)
     skeleton.tube(
-        [trochanter + (0, 0, 10 * scale), shaft, hip + np.array([side * 40.0, 6.0, -260.0]) * scale],
+        [trochanter + (0, 0, 10 * scale), shaft, hip + np.array([side * 40.0, 6.0, -460.0]) * scale],
         np.array([15, 16, 14]) * scale,
     )
+    return hip
 
 
 def _skull(brush, skeleton, trunk, tissue, rng):

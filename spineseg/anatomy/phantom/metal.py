@@ -67,6 +67,8 @@ class Metal:
             rods.append(Rod(centre, centre, radius * size["body_height"], self.cement_hu))
         for level in self.screws:
             pose, size = poses[level], poses[level].size
+            if size["body_height"] == 0:  # the patient lacks it
+                continue
             across, lift = size["canal_width"] / 2 + size["pedicle_width"] / 2, 0.2 * size["body_height"]
             back = -size["body_depth"] / 2 - size["canal_depth"] - 9.0
             for side in (1, -1):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from spineseg.anatomy.phantom.contrast import paint_plaques, paint_stones, paint_urine
 from spineseg.anatomy.phantom.fields import FAR_MM, Brush, ellipsoid_distance, knots
 from spineseg.anatomy.phantom.muscles import level_column
 from spineseg.anatomy.phantom.trunk import Trunk
@@ -31,6 +32,8 @@ def paint_organs(brush: Brush, trunk: Trunk, tissue: dict, rng: np.random.Genera
     _kidneys(brush, trunk, tissue, rng)
     _vessels(brush, trunk, tissue, rng)
     _pelvis(brush, trunk, tissue, rng)
+    paint_urine(brush, trunk, tissue, rng)
+    paint_stones(brush, trunk, rng)
 
 
 def _blob(brush, trunk, place, offsets, radii, hu, tilt=0.0, rng=None, jitter=0.0):
@@ -125,7 +128,7 @@ def _upper_belly(brush, trunk, tissue, rng):
     _blob(brush, trunk, "T12", (4, 82, 6 + breath), (62, 36, 38), tissue["liver"], 0.5)
     _blob(brush, trunk, "T12", (-98, -6, -2 + breath), (26, 42, 46), tissue["spleen"], -0.2, rng, 4)
     _blob(brush, trunk, "T12", (-58, 62, 0 + breath), (38, 40, 44), tissue["muscle"], -0.4, rng, 4)
-    _blob(brush, trunk, "T12", (-58, 64, 0 + breath), (33, 35, 39), tissue["bowel"], -0.4, rng, 4)
+    _blob(brush, trunk, "T12", (-58, 64, 0 + breath), (33, 35, 39), tissue["oral"] or tissue["bowel"], -0.4, rng, 4)
     if rng.random() < 0.7:
         _blob(brush, trunk, "T12", (-58, 84, 10 + breath), (20, 12, 22), tissue["gas"], -0.4, rng, 4)
     if rng.random() < 0.8:
@@ -146,7 +149,9 @@ def _bowel(brush, trunk, tissue, rng):
         centre = trunk.point(place, rng.uniform(-72, 72), rng.uniform(52, 96), rng.uniform(-18, 18))
         turn = np.linalg.qr(rng.normal(size=(3, 3)))[0]
         radii = np.array([rng.uniform(10, 15), rng.uniform(11, 16), rng.uniform(16, 34)]) * trunk.scale
-        hu = tissue["bowel"] + rng.normal(0.0, 12.0)
+        hu, share = tissue["bowel"] + rng.normal(0.0, 12.0), rng.uniform(-0.5, 1.2)
+        if tissue["oral"] and share > 0:
+            hu = tissue["oral"] * share
         brush.ellipsoid(centre, radii, hu, turn)
         if rng.random() < 0.25:
             brush.ellipsoid(centre + (0, 5, 0), radii * 0.55, tissue["gas"], turn)
@@ -182,6 +187,7 @@ def _vessels(brush, trunk, tissue, rng):
     line = [trunk.point(p, x, fore[p] + y) for p, x, y in down]
     radii = np.r_[np.full(4, 1.25), np.full(3, 1.1), np.linspace(1.05, 0.75, len(line))] * r
     brush.tube([*arch, *line], radii, tissue["artery"])
+    forks = []
     for side in (1, -1):
         fork = [
             line[-1],
@@ -189,6 +195,7 @@ def _vessels(brush, trunk, tissue, rng):
             trunk.point("S1", 46 * side, 30),
             trunk.point(-60, 68 * side, 62),
         ]
+        forks.append(fork)
         brush.tube(fork, [0.55 * r, 0.5 * r, 0.45 * r, 0.4 * r], tissue["artery"])
         back = [trunk.point("L5", 14, fore["L5"] + 9, 5), trunk.point("L5", 24 * side, fore["L5"] + 4, -14),
                 trunk.point("S1", 50 * side, 20), trunk.point(-60, 70 * side, 52)]  # fmt: skip
@@ -201,13 +208,7 @@ def _vessels(brush, trunk, tissue, rng):
         ("L5", 16, 9, 10, 7),
     ]
     level_column(brush, trunk, [(p, x, fore[p] + y, rx, ry) for p, x, y, rx, ry in cava], tissue["vein"])
-    if rng.random() < 0.35:  # calcified plaques, as bright as bone and beside it
-        for _ in range(int(rng.integers(2, 9))):
-            i, t = int(rng.integers(3, len(line) - 1)), rng.random()
-            centre = line[i] * (1 - t) + line[i + 1] * t
-            angle = rng.uniform(0, 2 * np.pi)
-            spot = centre + 0.8 * r * np.array([np.cos(angle), np.sin(angle), 0.0])
-            brush.ellipsoid(spot, rng.uniform((1.5, 1.5, 2), (3, 3, 7)), rng.uniform(400, 1000))
+    paint_plaques(brush, [line, line, *forks], [radii[-len(line) :]] * 2 + [np.full(4, 0.5 * r)] * 2, rng)
 
 
 def _pelvis(brush, trunk, tissue, rng):

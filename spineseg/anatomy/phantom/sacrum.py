@@ -23,26 +23,28 @@ def first_segment(size, x, y, z) -> tuple[torch.Tensor, torch.Tensor]:
     back, canal, half_canal = -depth / 2, size["canal_depth"], size["canal_width"] / 2
     tip = depth / 2 - size["total_depth"]
     level = (z * (2 / height)).clamp(-1.2, 1.2)
-    shrink = (0.86 + 0.14 * level).reciprocal_()
-    drum = ellipse(x * shrink, (y + 0.1 * depth) * shrink, size["body_width"] / 2, 0.6 * depth)
+    shrink = (0.92 + 0.08 * level).reciprocal_()
+    drum = ellipse(
+        x * shrink, (y + 0.1 * depth) * (0.68 + 0.32 * level).reciprocal_(), size["body_width"] / 2, 0.6 * depth
+    )
     drum = intersection(drum, back - y - 2.0 * level + 1.5, 2.0)
     body = intersection(drum, z.abs() - height / 2, 2.0)
     side = 0.55 * size["body_width"]
-    ala = ellipsoid(x - 0.46 * size["body_width"], y - back - 3.0 * u, z - 1.0 * u, (14 * u, 10 * u, 0.44 * height))
-    ala = intersection(ala, x - side, 1.0)
+    ala = ellipsoid(x - 0.46 * size["body_width"], y - back - 7.0 * u, z - 1.0 * u, (14 * u, 15 * u, 0.7 * height))
+    ala = intersection(ala, torch.maximum(x - side, z.abs() - height / 2), 1.0)
     body = union(body, ala, 4.0)
     joint_x, joint_y = half_canal + 3.5 * u, back - 0.6 * canal
     facet = capsule(
         (x, y, z),
         (joint_x, joint_y + 4 * u, 4.0 * u),
-        (joint_x + 2 * u, joint_y - 2 * u, height / 2 + 8 * u),
-        5.6 * u * a,
-        4.6 * u * a,
+        (joint_x + 2 * u, joint_y - 3 * u, height / 2 + 3 * u),
+        4.8 * u * a,
+        4.0 * u * a,
     )
     end = back - canal - 2.0 * u
-    plate = capsule((x, y - 0.3 * z), (joint_x, joint_y - 1.0), (0.0, end), 2.6 * u * a)
+    plate = capsule((x, y - 0.3 * z), (joint_x, joint_y - 1.0), (0.0, end), 2.3 * u * a)
     arch = union(facet, extrude(plate, z + 1.0 * u, 8.0 * u, 2.0), 2.5)
-    crest = capsule((y, z), (end, 0.0), (tip + 5 * u, -size["spinous_drop"] + 4 * u), 5.5 * u * a, 4.5 * u * a)
+    crest = capsule((y, z), (end, 0.0), (tip + 4 * u, -size["spinous_drop"]), 4.8 * u * a, 4.0 * u * a)
     arch = union(arch, extrude(crest, x, 3.2 * u * a, 2.0), 2.0)
     return body, arch
 

@@ -11,7 +11,11 @@ import torch
 from spineseg.anatomy.labels import IDS, REGION_OF, VERTEBRAE
 from spineseg.anatomy.phantom.canvas import Canvas
 from spineseg.anatomy.phantom.fields import correlated_noise
+from spineseg.anatomy.phantom.frame import Frame, draw_frame, pad_outside
+from spineseg.anatomy.phantom.kernels import draw_kernel, sharpen_or_smooth
+from spineseg.anatomy.phantom.ranges import within, within_log
 from spineseg.anatomy.phantom.spine import Spine
+from spineseg.anatomy.phantom.storage import orient, orientations
 
 KINDS = ("trunk", "thorax", "abdomen_pelvis", "abdomen", "neck", "spine")
 
@@ -62,6 +66,7 @@ class View:
         orientation: Code that the arrays are stored in.
         offset_mm: Where the scanner's own origin puts the world origin.
         bone_only: Whether all below about 200 HU was set to 0 before release.
+        frame: What lies outside the reconstruction.
     """
 
     kind: str
@@ -73,6 +78,7 @@ class View:
     orientation: str
     offset_mm: tuple[float, float, float]
     bone_only: bool
+    frame: Frame = Frame()
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -80,13 +86,6 @@ class View:
         return tuple(
             max(int(round((h - l) / s)), 8) for l, h, s in zip(self.low_mm, self.high_mm, self.spacing, strict=True)
         )
-
-
-def orientations() -> list[str]:
-    """All 48 codes, `RAS` first."""
-    letters = ("RL", "AP", "SI")
-    orders = ((0, 1, 2), (0, 2, 1), (1, 0, 2), (1, 2, 0), (2, 0, 1), (2, 1, 0))
-    return ["".join(letters[d][(flips >> d) & 1] for d in order) for order in orders for flips in range(8)]
 
 
 def draw_levels(rng: np.random.Generator, needs: Iterable[str] = ()) -> tuple[str, str]:
@@ -141,7 +140,7 @@ def draw_view(
         spine: Whose scan.
         rng: Source of every random number.
         spacing_mm: Cube root of the voxel volume.
-        anisotropic: Whether some scans have slices thicker than their pixels, up to 2.2 times.
+        anisotropic: Whether some scans have slices thicker than their pixels, up to 3.5 times.
         needs: Vertebrae of which at least a part must be seen.
 
     Returns:
@@ -177,6 +176,7 @@ def draw_view(
         orientation=str(rng.choice(codes, p=chance / chance.sum())),
         offset_mm=tuple(float(v) for v in rng.uniform((-40, -220, -900), (40, 120, 300))),
         bone_only=bool(rng.random() < 0.04),
+        frame=draw_frame(rng),
     )
 
 
@@ -208,89 +208,63 @@ def _heights(spine, first, last, rng):
     if a == 0:
         high = z[0] + 8.0 + rng.uniform(0.0, 1.0) ** 1.5 * 150.0
     else:  # the spinous process of the one above hangs lower than the top of this one
-        high = rng.uniform(lowest[a] + 0.2 * (lowest[a - 1] - lowest[a]), lowest[a - 1])
+        high = rng.uniform(*sorted((lowest[a] + 0.2 * (lowest[a - 1] - lowest[a]), lowest[a - 1])))
     if b == len(z) - 1:
         low = z[b] + rng.uniform(-60.0, 8.0) if rng.random() < 0.25 else z[b] - rng.uniform(90.0, 240.0)
+        low -= rng.uniform(60.0, 170.0) * (rng.random() < 0.12 and low < z[b] - 90.0)  # down to the thighs
     else:
-        low = rng.uniform(highest[b + 1], highest[b] - 0.2 * (highest[b] - highest[b + 1]))
+        low = rng.uniform(*sorted((highest[b + 1], highest[b] - 0.2 * (highest[b] - highest[b + 1]))))
     if high - low < 30.0:
         low = high - 30.0
     return float(low), float(high)
 
 
 def _draw_spacing(rng, spacing_mm, anisotropic):
-    ratio = rng.uniform(1.0, 2.2) if anisotropic and rng.random() < 0.45 else 1.0
-    axis = int(rng.choice(3, p=[0.25, 0.05, 0.7]))  # sagittal, coronal or axial slices
+    thick = rng.uniform(0.0, 1.0)
+    ratio = 1.0 + 2.5 * thick**1.7 if anisotropic and rng.random() < 0.45 else 1.0
+    axis = int(rng.choice(3, p=[0.2, 0.04, 0.76]))  # sagittal, coronal or axial slices
     spacing = [spacing_mm / ratio ** (1 / 3)] * 3
     spacing[axis] *= ratio
     return tuple(float(s) for s in spacing)
 
 
 def scan(
-    canvas: Canvas, view: View, rng: np.random.Generator, generator: torch.Generator
+    canvas: Canvas, view: View, rng: np.random.Generator, generator: torch.Generator, spread: float = 1.0
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, dict]:
     """Turn a painted canvas into the arrays of a file.
 
     Args:
-        canvas: Painted; its image is changed in place.
+        canvas: Painted; its labels are changed where no scan lies.
         view: Says in which orientation and where in the scanner the arrays are stored.
-        rng: Draws sharpness and noise level.
+        rng: Draws sharpness and noise.
         generator: Draws the noise, on the device of the canvas.
+        spread: Width of every range that the scanner's qualities are drawn from.
 
     Returns:
-        `ct_hu` int16 in [-1024, 3071], `labels` uint8, the affine of both, and what was drawn: `noise_hu`, `blur`
-        (weight of a voxel's neighbours; negative sharpens).
+        `ct_hu` int16 in [-1024, 3071], `labels` uint8, the affine of both, and what was drawn: `noise_hu`, `grain`
+        (of the noise, voxels), `blur_mm` and `overshoot` (see `kernels.Kernel`), `padding_hu` (None without any).
     """
-    blur = float(rng.uniform(-0.1, 0.18))
-    image = canvas.ct_hu
-    for d in range(3):
-        image = _three_tap(image, d, blur * float(rng.uniform(0.6, 1.2)))
-    noise_hu = float(np.exp(rng.uniform(np.log(5.0), np.log(60.0))))
-    streak = float(rng.uniform(0.1, 0.6))
-    grain = [s * float(g) for s, g in zip(canvas.spacing, rng.uniform(1.0, 2.2, 3), strict=True)]
-    image += correlated_noise(canvas, grain, generator).mul_(noise_hu * float(np.sqrt(1 - streak**2)))
+    kernel = draw_kernel(rng, spread)
+    image = sharpen_or_smooth(canvas.ct_hu, canvas.spacing, kernel)
+    noise_hu = within_log(rng, 5.0, 80.0, spread, most=200.0)
+    streak = within(rng, 0.0, 0.65, spread, least=0.0, most=0.9)
+    grain = within(rng, 0.8, 2.6, spread, least=0.5, most=3.5)
+    uneven = rng.uniform(0.8, 1.25, 3)
+    size = [s * grain * float(g) for s, g in zip(canvas.spacing, uneven, strict=True)]
+    image += correlated_noise(canvas, size, generator).mul_(noise_hu * float(np.sqrt(1 - streak**2)))
     along = (45.0, 1.2 * canvas.spacing[1], 2.5 * canvas.spacing[2])
     image += correlated_noise(canvas, along, generator).mul_(noise_hu * streak)
+    pad_outside(canvas, image, view.frame)
     if view.bone_only:
         image[image < 200.0] = 0.0
     ct_hu = image.round_().clamp_(-1024, 3071).to(torch.int16).cpu().numpy()
     affine = canvas.affine
     affine[:3, 3] += view.offset_mm
     labels, stored = orient(canvas.labels.cpu().numpy(), affine, view.orientation)
-    return orient(ct_hu, affine, view.orientation)[0], labels, stored, {"noise_hu": noise_hu, "blur": blur}
-
-
-def _three_tap(image, axis, weight):
-    """Each voxel mixed with its two neighbours along one axis; the border repeats."""
-    count = image.shape[axis]
-    out = image * (1.0 - 2.0 * weight)
-    out.narrow(axis, 1, count - 1).add_(image.narrow(axis, 0, count - 1), alpha=weight)
-    out.narrow(axis, 0, count - 1).add_(image.narrow(axis, 1, count - 1), alpha=weight)
-    for edge in (0, count - 1):
-        out.narrow(axis, edge, 1).add_(image.narrow(axis, edge, 1), alpha=weight)
-    return out
-
-
-def orient(array: np.ndarray, affine: np.ndarray, code: str) -> tuple[np.ndarray, np.ndarray]:
-    """Store a RAS+ array in another of the 48 orientations.
-
-    Args:
-        array: `(I, J, K)` whose indices grow to R, A and S.
-        affine: Its affine, diagonal.
-        code: Target, such as `"LPS"`: the way each index is to grow.
-
-    Returns:
-        The array, contiguous, and its affine; every voxel keeps its world position.
-    """
-    axes = [next(d for d, pair in enumerate(("RL", "AP", "SI")) if letter in pair) for letter in code]
-    out, stored = array.transpose(axes), np.eye(4)
-    stored[:3, :3], stored[:3, 3] = affine[:3, axes], affine[:3, 3]
-    for d, letter in enumerate(code):
-        if letter in "LPI":
-            stored[:3, 3] += stored[:3, d] * (out.shape[d] - 1)
-            stored[:3, d] *= -1
-            out = np.flip(out, d)
-    return np.ascontiguousarray(out), stored
+    padded = view.frame.is_turned or view.frame.circle_share > 0
+    drawn = {"noise_hu": noise_hu, "grain": grain, "blur_mm": kernel.blur_mm, "overshoot": kernel.overshoot}
+    drawn["padding_hu"] = view.frame.padding_hu if padded else None
+    return orient(ct_hu, affine, view.orientation)[0], labels, stored, drawn
 
 
 def seen(view: View) -> list[str]:

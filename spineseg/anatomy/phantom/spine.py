@@ -10,17 +10,19 @@ from dataclasses import dataclass
 import numpy as np
 
 from spineseg.anatomy.labels import IDS, N_VERTEBRAE
+from spineseg.anatomy.phantom.degeneration import Extra, Wear, altered, draw_variant, draw_wear, extra_of, room_mm
 from spineseg.anatomy.phantom.levels import dimensions
 
 _C1, _C2, _C7, _T1, _T12, _L1, _L3, _L5, _S1 = (
     IDS[v] - 1 for v in ("C1", "C2", "C7", "T1", "T12", "L1", "L3", "L5", "S1")
 )
 
-# How the angle of a region is shared among its segments, from the top one down. Lumbar, L1-L2 .. L5-S1: L4-S1 holds
-# 71 % of it standing and 85 % lying in 627 volunteers (PMC6680033); the value here lies nearer to standing.
-# Thoracic, T1-T2 .. T11-T12, with the apex at T6-T8, and cervical: smooth shares chosen by eye.
-_LUMBAR_SHARES = (0.05, 0.09, 0.14, 0.29, 0.43)
-_THORACIC_SHARES = (0.05, 0.07, 0.09, 0.11, 0.12, 0.13, 0.13, 0.11, 0.08, 0.06, 0.05)
+# How the angle of a region is shared among its segments, from the top one down. Lumbar, L1-L2 .. L5-S1: as the tilts of
+# the lying patients in `anatomy.real_masks` change from level to level, with two thirds of the angle below L4 (71 % of
+# L1-S1 from the top of L4 down standing and 85 % lying in 627 volunteers, PMC6680033). Thoracic, T1-T2 .. T11-T12: the
+# apex at T6-T8 and hardly any angle below T10, as in those masks; cervical: smooth shares chosen by eye.
+_LUMBAR_SHARES = (0.04, 0.10, 0.22, 0.31, 0.33)
+_THORACIC_SHARES = (0.05, 0.08, 0.10, 0.12, 0.13, 0.14, 0.14, 0.11, 0.07, 0.04, 0.02)
 _CERVICAL_SHARES = (0.22, 0.20, 0.20, 0.20, 0.18)  # C2-C3 .. C6-C7
 
 
@@ -36,6 +38,9 @@ class Spine:
         disc_share: `(25,)` thickness of the disc below against a healthy one, below 0.75 where it is degenerate.
         wedge: `(25,)` anterior height lost in a wedge fracture, 0 where there is none.
         angles_degrees: Drawn curve: sacral slope, lumbar lordosis, thoracic kyphosis, cervical lordosis, scoliosis.
+        wear: Spurs, blocks, broken endplates.
+        variant: `""`, or `T11` (T12 is missing: no height, not painted), `T13` or `L6`.
+        extra: The 26th vertebra of the last two.
     """
 
     centre_mm: np.ndarray
@@ -45,6 +50,9 @@ class Spine:
     disc_share: np.ndarray
     wedge: np.ndarray
     angles_degrees: dict[str, float]
+    wear: Wear
+    variant: str = ""
+    extra: Extra | None = None
 
 
 def draw_spine(rng: np.random.Generator) -> Spine:
@@ -58,14 +66,20 @@ def draw_spine(rng: np.random.Generator) -> Spine:
 
     Source:
         Lordosis between 36.8 +- 13.2 degrees lying and 49.8 +- 11.2 standing, 627 volunteers (PMC6680033); the other
-        angles are usual adult values, set by eye.
+        angles are usual adult values. L4 and L5 lean as in seven lying patients of VerSe and TotalSegmentator.
     """
     scale, size, disc_share = _draw_size(rng)
     wedge = _draw_wedges(rng)
+    apart = rng.spawn(1)[0]
+    variant = draw_variant(apart)
+    wear = draw_wear(apart, disc_share, wedge, variant)
+    size = altered(size, wear, variant)
     pitch, roll, yaw, angles = _draw_curve(rng)
     pitch = pitch + _wedge_pitch(wedge, size)
     rotation = _rotations(np.radians(pitch), np.radians(roll), np.radians(yaw))
-    return Spine(_centres(rotation, size, wedge), rotation, size, scale, disc_share, wedge, angles)
+    centre = _centres(rotation, size, wedge, room_mm(size, variant), wear.slip)
+    extra = extra_of(variant, centre, rotation, size)
+    return Spine(centre, rotation, size, scale, disc_share, wedge, angles, wear, variant, extra)
 
 
 def _draw_size(rng):
@@ -109,9 +123,9 @@ def _wedge_pitch(wedge, size):
 
 def _draw_curve(rng):
     """Pitch (superior axis leans forward), roll (leans right) and yaw (turns left) of each vertebra, in degrees."""
-    slope = float(np.clip(rng.normal(36.0, 7.0), 18.0, 56.0))
-    lordosis = float(np.clip(slope + rng.normal(6.0, 5.0), 20.0, 70.0))
-    kyphosis = float(np.clip(rng.normal(34.0, 8.0) + 0.25 * (lordosis - 45.0), 14.0, 60.0))
+    slope = float(np.clip(rng.normal(38.5, 7.0), 20.0, 58.0))
+    lordosis = float(np.clip(slope + rng.normal(7.5, 5.0), 20.0, 72.0))
+    kyphosis = float(np.clip(rng.normal(36.0, 8.0) + 0.25 * (lordosis - 45.0), 14.0, 60.0))
     pitch = np.zeros(N_VERTEBRAE)
     pitch[_S1] = slope
     pitch[_L1 : _S1 + 1] = slope - lordosis * np.append(np.cumsum(_jitter(rng, _LUMBAR_SHARES)[::-1])[::-1], 0.0)
@@ -156,7 +170,7 @@ def _rotations(pitch, roll, yaw):
     return about_z @ about_y @ about_x
 
 
-def _centres(rotation, size, wedge):
+def _centres(rotation, size, wedge, room, slip):
     """Stack the bodies: half a body, a disc, half a body, along the mean direction; L3 ends at the origin."""
     up = rotation[:, :, 2]
     height = size["body_height"] * (1 - wedge / 2)
@@ -164,8 +178,9 @@ def _centres(rotation, size, wedge):
     for i in range(N_VERTEBRAE - 2, -1, -1):
         across = up[i] + up[i + 1]
         across /= np.linalg.norm(across)
-        step = up[i + 1] * height[i + 1] / 2 + up[i] * height[i] / 2 + across * size["disc_below"][i]
-        if i == _C1:  # no body: its ring sits around the upper half of the dens
-            step = up[_C2] * (height[_C2] / 2 + 0.8 * height[_C1])
+        step = up[i + 1] * height[i + 1] / 2 + up[i] * height[i] / 2 + across * room[i]
+        step = step + slip[i] * rotation[i + 1, :, 1]
+        if i == _C1:  # no body: its ring sits around the upper half of the dens, which leans back
+            step = up[_C2] * (height[_C2] / 2 + 0.8 * height[_C1]) - 0.2 * height[_C1] * rotation[_C2, :, 1]
         centre[i] = centre[i + 1] + step
     return centre - centre[_L3]

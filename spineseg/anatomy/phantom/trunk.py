@@ -81,6 +81,10 @@ class Trunk:
         """Half width, back and front world y of the cavity at height z."""
         return self._tube("cavity", np.asarray(z, float))
 
+    def skin(self, z) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Half width, back and front world y of the skin at height z."""
+        return self._tube("skin", np.asarray(z, float))
+
     def surface_distance(self, which: str, x, y, z):
         """Signed distance to the `skin`, `muscle` or `cavity` tube at broadcastable world tensors, without ends."""
         flat = z.flatten().cpu().numpy().astype(float)

@@ -53,8 +53,11 @@ def axis(size, x, y, z) -> Solids:
     u, a, depth, height = size["unit"], size["arch"], size["body_depth"], size["body_height"]
     back, canal, side = -depth / 2, size["canal_depth"], size["canal_width"] / 2
     tip, drop = depth / 2 - size["total_depth"], -size["spinous_drop"]
-    drum = intersection(ellipse(x, y, size["body_width"] / 2, depth / 2), z.abs() - height / 2, 2.0)
-    dens = capsule((x, y, z), (0.0, 0.5, height / 2 - 4 * u), (0.0, 1.0 * u, height / 2 + 11.0 * u), 5.6 * u, 5.0 * u)
+    lower = (-0.25 * z).clamp(min=0.0)  # the lower front edge overhangs
+    drum = intersection(ellipse(x, y - lower, size["body_width"] / 2, depth / 2), z.abs() - height / 2, 2.0)
+    dens = capsule(
+        (x, y, z), (0.0, 1.5 * u, height / 2 - 4 * u), (0.0, -2.4 * u, height / 2 + 11.0 * u), 5.6 * u, 5.0 * u
+    )
     body = union(drum, dens, 4.0)
     slope = z - (height / 2 - 3.5 * u) + 0.35 * (x - 14.0 * u)  # the facet under the atlas falls off sideways
     shoulder = ellipse(x - 14.5 * u, y + 1.0 * u, 8.0 * u * a, 8.2 * u * a)
@@ -80,18 +83,18 @@ def subaxial(name, size, x, y, z) -> Solids:
     u, a, depth, height = size["unit"], size["arch"], size["body_depth"], size["body_height"]
     back, canal, side, width = -depth / 2, size["canal_depth"], size["canal_width"] / 2, size["body_width"]
     tip, drop, c7 = depth / 2 - size["total_depth"], -size["spinous_drop"], name == "C7"
-    body = body_of(size, x, y, z, waist=0.06, dish=0.6, tilt=0.06)
+    body = body_of(size, x, y, z, waist=0.06, dish=0.6, tilt=0.06, lean=0.3)  # the lower front edge overhangs
     start, end = (0.44 * width, -0.3 * depth, height / 2), (0.44 * width, 0.12 * depth, height / 2 - 1.0)
-    body = union(body, capsule((x, y, z), start, end, 2.3 * u), 1.5)
+    body = union(body, capsule((x, y, z), start, end, 2.6 * u), 1.5)
 
-    px, py = side + 5.6 * u * a, back - 0.48 * canal
-    pillar = ellipse(x - px, y - py, 6.0 * u * a, 5.6 * u * a)
-    sheared = z + 1.0 * u - 0.75 * (y - py)  # facets slope down backwards, so pillars stack like tiles
-    pillar = intersection(pillar, (sheared.abs() - (height + size["disc_below"] - 1.6) / 2) * 0.8, 2.0)
+    px, py = side + 6.6 * u * a, back - (0.4 if c7 else 0.22) * canal
+    pillar = ellipse(x - px, y - py, 5.8 * u * a, 5.4 * u * a)
+    sheared = z + 1.0 * u - 0.95 * (y - py)  # facets slope down backwards, so pillars stack like tiles
+    pillar = intersection(pillar, (sheared.abs() - (height + size["disc_below"] - 1.6) / 2) * 0.73, 2.0)
     start, end = (0.36 * width, back + 3.5 * u, 1.0), (px - 1.5, py + 3 * u, 0.5)
     arch = union(pillar, capsule((x, y, z), start, end, size["pedicle_width"] * a / 2, flat=(1.0, 1.0, 0.8)), 2.0)
     start = (0.42 * width + 1.0, back + 4.0 * u, -0.5)
-    end = (size["transverse_span"] / 2 - 4.5 * u * a, back + (0.0 if c7 else 2.0) * u, -2.5 * u)
+    end = (size["transverse_span"] / 2 - 4.5 * u * a, back + (0.0 if c7 else 2.0) * u, (6.0 if c7 else -2.5) * u)
     radii = (4.6 * u * a, 4.2 * u * a) if c7 else (5.8 * u * a, 4.8 * u * a)
     wing = capsule((x, y, z), start, end, *radii, flat=(1.0, 1.0, 1.5))
     arch = union(arch, wing, 1.5)
@@ -99,9 +102,9 @@ def subaxial(name, size, x, y, z) -> Solids:
         hole = capsule((x, y), (side + 6.2 * u, back + 3.6 * u), (side + 6.4 * u, back + 3.2 * u), 2.9 * u)
         arch = difference(arch, hole, 0.8)
     middle, half = back - canal - 2.2 * u, (6.4 if c7 else 5.6) * u
-    plate = {"side": (px - 3.5 * u, py - 3.0 * u), "middle": middle, "thick": 4.2 * u * a}
-    arch = union(arch, lamina_of(x, y, z, **plate, centre=-2.5 * u, half=half, lean=0.22), 2.0)
-    r0, r1 = (5.2 * u * a, 4.8 * u * a) if c7 else (4.4 * u * a, 3.4 * u * a)
+    plate = {"side": (px - 4.5 * u, py - 2.0 * u), "middle": middle, "thick": 3.8 * u * a}
+    arch = union(arch, lamina_of(x, y, z, **plate, centre=-2.5 * u, half=half, lean=0.4), 2.0)
+    r0, r1 = (4.8 * u * a, 4.6 * u * a) if c7 else (4.2 * u * a, 3.4 * u * a)
     start, end, half = (middle - 1.0, -3.5 * u), (tip + r1, drop), (3.6 if c7 else 2.8) * u * a
     arch = union(arch, blade_of(x, y, z, start=start, end=end, radii=(r0, r1), half=half), 2.0)
     if not c7:

@@ -13,7 +13,9 @@ import torch
 
 from spineseg.anatomy.labels import N_VERTEBRAE, VERTEBRAE
 from spineseg.anatomy.phantom.canvas import Box, Canvas
+from spineseg.anatomy.phantom.degeneration import worn_size
 from spineseg.anatomy.phantom.levels import ARCH
+from spineseg.anatomy.phantom.ripple import Ripple
 from spineseg.anatomy.phantom.spine import Spine
 from spineseg.anatomy.phantom.vertebra_shape import extent, vertebra
 
@@ -28,7 +30,7 @@ class Pose:
     """One vertebra ready to be evaluated.
 
     Attributes:
-        level: 0 for C1 .. 24 for S1.
+        level: 0 for C1 .. 24 for S1: whose shape and label it has.
         size: As for `vertebra_shape.vertebra`.
         centre_mm: `(3,)` world.
         rotation: `(3, 3)`, columns right, anterior, superior.
@@ -72,12 +74,14 @@ class Raster:
     Attributes:
         span: Where `owner` lies on the canvas' lattice.
         owner: uint8, the label of each voxel.
-        spans: Per level, where its distances lie.
-        solids: Per level, signed distances to body and arch, trimmed at the joints.
+        poses: The vertebrae it was made of.
+        spans: Per place in `poses`, where its distances lie; those that touch the canvas.
+        solids: Likewise, signed distances to body and arch, trimmed at the joints.
     """
 
     span: Span
     owner: torch.Tensor
+    poses: list[Pose]
     spans: dict[int, Span]
     solids: dict[int, tuple[torch.Tensor, torch.Tensor]]
 
@@ -90,7 +94,7 @@ def draw_poses(spine: Spine, rng: np.random.Generator) -> list[Pose]:
         rng: Draws the same number of values whatever the field of view.
 
     Returns:
-        25 poses, C1 first.
+        25 poses, C1 first, and a 26th where there is one more vertebra.
     """
     arch = np.array([ARCH[name] for name in VERTEBRAE]) * np.exp(
         rng.normal(0.0, 0.03) + rng.normal(0.0, 0.015, N_VERTEBRAE)
@@ -102,7 +106,13 @@ def draw_poses(spine: Spine, rng: np.random.Generator) -> list[Pose]:
     for i in range(N_VERTEBRAE):
         size = {name: float(values[i]) for name, values in spine.size.items()}
         size |= {"unit": spine.scale, "arch": float(arch[i]), "wedge": float(spine.wedge[i]), "lip": float(lip[i])}
+        size |= worn_size(spine.wear, i)
         poses.append(Pose(i, size, spine.centre_mm[i], spine.rotation[i], float(skew[i]), float(bend[i])))
+    if spine.extra is not None:
+        extra = spine.extra
+        size = {name: value for name, value in poses[extra.above].size.items() if name not in spine.size}
+        size = size | extra.size | {"wedge": 0.0}
+        poses.append(Pose(extra.above, size, extra.centre_mm, extra.rotation, float(skew[0]), float(bend[0])))
     return poses
 
 
@@ -135,7 +145,9 @@ def overlap(span: Span, canvas: Canvas) -> Span | None:
     return cut if all(a < b for a, b in cut) else None
 
 
-def rasterise(canvas: Canvas, poses: list[Pose], margin_mm: float) -> Raster | None:
+def rasterise(
+    canvas: Canvas, poses: list[Pose], margin_mm: float, ripple: Ripple | None = None, ripple_mm: float = 0.0
+) -> Raster | None:
     """Evaluate the vertebrae whose box touches the canvas, from the sacrum up.
 
     A voxel within `margin_mm` of several vertebrae goes to the nearest one. Where two would overlap, at the facet
@@ -145,15 +157,17 @@ def rasterise(canvas: Canvas, poses: list[Pose], margin_mm: float) -> Raster | N
         canvas: The lattice.
         poses: All levels, C1 first.
         margin_mm: How far outside the bone the labels reach.
+        ripple: Makes every surface uneven.
+        ripple_mm: By how much, standard deviation.
 
     Returns:
         The raster, or None when no vertebra touches the canvas.
     """
     spans = {}
-    for pose in poses:
+    for i, pose in enumerate(poses):
         span = span_of(canvas, *pose.corners(*extent(VERTEBRAE[pose.level], pose.size)))
-        if overlap(span, canvas) is not None:
-            spans[pose.level] = span
+        if pose.size["body_height"] > 0 and overlap(span, canvas) is not None:
+            spans[i] = span
     if not spans:
         return None
     hull = tuple((min(s[d][0] for s in spans.values()), max(s[d][1] for s in spans.values())) for d in range(3))
@@ -161,33 +175,38 @@ def rasterise(canvas: Canvas, poses: list[Pose], margin_mm: float) -> Raster | N
     nearest = torch.full(shape, FAR_MM, dtype=torch.float32, device=canvas.device)
     owner = torch.zeros(shape, dtype=torch.uint8, device=canvas.device)
     solids = {}
-    for level in sorted(spans, reverse=True):
-        body, arch = poses[level].solids(axes_of(canvas, spans[level]))
-        place = inside(spans[level], hull)
+    for i in sorted(spans, key=lambda i: poses[i].centre_mm[2]):
+        axes = axes_of(canvas, spans[i])
+        body, arch = poses[i].solids(axes)
+        if ripple is not None:
+            uneven = ripple.at(axes).mul_(ripple_mm)
+            body, arch = body + uneven, arch + uneven
+        place = inside(spans[i], hull)
         taken, names = nearest[place], owner[place]
         keep_out = _JOINT_GAP_MM - taken
-        body, arch = torch.maximum(body, keep_out), torch.maximum(arch, keep_out)
+        body = torch.maximum(body, -taken if poses[i].size["fused_below"] else keep_out)
+        arch = torch.maximum(arch, keep_out)
         distance = torch.minimum(body, arch)
-        names[(distance < margin_mm) & (distance < taken)] = level + 1
+        names[(distance < margin_mm) & (distance < taken)] = i + 1
         torch.minimum(taken, distance, out=taken)
-        solids[level] = body, arch
-    return Raster(hull, owner, spans, solids)
+        solids[i] = body, arch
+    return Raster(hull, owner, poses, spans, solids)
 
 
 def measure(canvas: Canvas, raster: Raster) -> list[dict]:
-    """Volume and centroid of each vertebra in the raster, whole and as far as the canvas shows it.
+    """Volume and centroid of each label in the raster, whole and as far as the canvas shows it.
 
     Args:
         canvas: The field of view.
         raster: From `rasterise`.
 
     Returns:
-        Per visible vertebra, C1 first: `vertebra`, `full_ml`, `visible_ml`, `visible_share`, `centroid_mm` (RAS+,
-        of the whole vertebra).
+        Per visible label, C1 first: `vertebra`, `full_ml`, `visible_ml`, `visible_share`, `centroid_mm` (RAS+, of the
+        whole vertebra). Two vertebrae that share a label make one row.
     """
-    rows, voxel_ml = [], float(np.prod(canvas.spacing)) / 1000.0
-    for level, span in sorted(raster.spans.items()):
-        mine = raster.owner[inside(span, raster.span)] == level + 1
+    rows, voxel_ml = {}, float(np.prod(canvas.spacing)) / 1000.0
+    for i, span in sorted(raster.spans.items()):
+        mine = raster.owner[inside(span, raster.span)] == i + 1
         sums = [mine.sum(dim=axes, dtype=torch.float64) for axes in ((1, 2), (0, 2), (0, 1))]
         count = float(sums[0].sum())
         shown = overlap(span, canvas)
@@ -195,17 +214,20 @@ def measure(canvas: Canvas, raster: Raster) -> list[dict]:
         if visible == 0:
             continue
         axes = [a.flatten().double() for a in axes_of(canvas, span)]
-        centroid = [float((s * a).sum()) / count for s, a in zip(sums, axes, strict=True)]
-        rows.append(
-            {
-                "vertebra": VERTEBRAE[level],
-                "full_ml": count * voxel_ml,
-                "visible_ml": visible * voxel_ml,
-                "visible_share": visible / count,
-                "centroid_mm": centroid,
-            }
-        )
-    return rows
+        moment = np.array([float((s * a).sum()) for s, a in zip(sums, axes, strict=True)])
+        name = VERTEBRAE[raster.poses[i].level]
+        other = rows.get(name, (0.0, 0.0, np.zeros(3)))
+        rows[name] = other[0] + count, other[1] + visible, other[2] + moment
+    return [
+        {
+            "vertebra": name,
+            "full_ml": count * voxel_ml,
+            "visible_ml": visible * voxel_ml,
+            "visible_share": visible / count,
+            "centroid_mm": (moment / count).tolist(),
+        }
+        for name, (count, visible, moment) in rows.items()
+    ]
 
 
 def full_volumes_ml(spine: Spine, rng: np.random.Generator, *, margin_mm: float, spacing_mm: float) -> dict[str, float]:

@@ -21,7 +21,9 @@ def vertebra(name: str, size: dict[str, float], x, y, z) -> tuple[torch.Tensor, 
     Args:
         name: Such as `"L1"`.
         size: mm, the columns of `levels.COLUMNS`; `unit`, the patient's scale; `arch`, thickness of the arch against
-            the plan's; `wedge`, anterior height lost; `lip`, how far worn endplates flare.
+            the plan's; `wedge`, anterior height lost; `lip`, how far worn endplates flare; `fish`, `spur_*`,
+            `node_*` of top and bottom and `joint` as in `degeneration.Wear`; `wing`, stoutness of L5's processes;
+            `is_block`, 1 in a block of fused vertebrae, whose ends are flat.
         x: Distance from the midplane, not negative.
         y: Forward of the centre of the body.
         z: Above it.
@@ -46,8 +48,9 @@ def extent(name: str, size: dict[str, float]) -> Corners:
         `(low, high)` in mm.
     """
     u, half_height, drop = size["unit"], size["body_height"] / 2, size["spinous_drop"]
-    side = max(size["transverse_span"], 1.05 * size["body_width"]) / 2 + 3.0 * u
-    back, front = size["body_depth"] / 2 - size["total_depth"] - 3.0, size["body_depth"] / 2 * (1 + size["lip"]) + 4.0
+    side = max(size["transverse_span"], 1.05 * size["body_width"] + 6.0) / 2 + 3.0 * u * size["wing"]
+    back, front = size["body_depth"] / 2 - size["total_depth"] - 3.0, size["body_depth"] / 2 * (1 + size["lip"]) + 4.5
+    front += max(size["spur_top"], size["spur_bottom"])
     low, high = {
         "C": (max(drop, half_height) + 7 * u, half_height + 8 * u),
         "T": (drop + 8 * u, half_height + 12 * u),

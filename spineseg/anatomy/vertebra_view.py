@@ -1,0 +1,165 @@
+"""A vertebra in a frame of its own, seen from above, and where its body, canal and arch lie.
+
+Up is given at first and then the mean normal of the two endplates; the midplane is the one about which the view from
+above is most alike to its mirror image. In a strip along the midplane the first gap in the bone, from the front
+backwards, is the canal: what lies in front of it is body, what lies behind its front wall is arch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+STRIP_MM = 3.0  # half width of the strip along the midplane
+_TALL = 0.6  # a column belongs to the body when it has this share of its height; transverse processes have less
+_UPRIGHT_DEGREES = 65.0  # a ring that leans more than this from the row of centroids was not seen whole
+
+
+@dataclass
+class View:
+    """A vertebra in its own frame: occupancy in [0, 1] on a cubic lattice, axes right, anterior, superior."""
+
+    filled: np.ndarray
+    x: np.ndarray
+    y: np.ndarray
+    z: np.ndarray
+    step_mm: float
+
+
+def ring_normal(place, up):
+    """The direction in which a ring is thinnest, towards the head; `up` where that is not a plausible axis."""
+    normal = np.linalg.eigh(np.cov(place.T))[1][:, 0]
+    normal = normal * np.sign(normal @ up)
+    return normal if normal @ up > np.cos(np.radians(_UPRIGHT_DEGREES)) else up
+
+
+def frame_of(place, up, centre, forward, *, wide):
+    """Axes right, anterior, superior, and a point in the midplane: the most symmetric view from above."""
+    forward = forward - (forward @ up) * up
+    forward /= np.linalg.norm(forward)
+    right = np.cross(forward, up)
+    points = place[:: max(1, len(place) // 2000)] - centre
+    flat = np.stack([points @ right, points @ forward])
+    best = (-1.0, 0.0, 0.0)
+    for turns in (np.arange(-32.0, 33.0, 4.0) if wide else np.zeros(1), np.arange(-3.0, 4.0)):
+        base = best[1]
+        for angle in base + turns:
+            cos, sin = np.cos(np.radians(angle)), np.sin(np.radians(angle))
+            share, shift = _symmetry(cos * flat[0] + sin * flat[1], cos * flat[1] - sin * flat[0])
+            best = max(best, (share, float(angle), shift))
+    _, angle, shift = best
+    cos, sin = np.cos(np.radians(angle)), np.sin(np.radians(angle))
+    right, forward = cos * right + sin * forward, cos * forward - sin * right
+    return np.stack([right, forward, up], axis=1), centre + shift * right
+
+
+def _symmetry(x, y):
+    """Largest share of points with a partner beyond a midplane, counted in squares of 2 mm, and its place in mm."""
+    i = np.minimum(np.maximum((x / 2.0 + 40.5).astype(np.int64), 0), 80)
+    j = np.minimum(np.maximum((y / 2.0 + 40.5).astype(np.int64), 0), 80)
+    count = np.bincount(i * 81 + j, minlength=81 * 81).reshape(81, 81)
+    best = (-1, 0)
+    for shift in range(-6, 7):  # a midplane at `shift` mm swaps the rows i and 80 + shift - i
+        part = count[max(shift, 0) : 81 + min(shift, 0)]
+        best = max(best, (int(np.minimum(part, part[::-1]).sum()), shift))
+    return best[0] / len(x), float(best[1])
+
+
+def look(mask, start, affine, place, frame, middle, step_mm):
+    """Sample the mask linearly on a lattice along the frame, with the middle at the origin."""
+    local = (place - middle) @ frame
+    margin = 2.0 * step_mm + np.linalg.norm(affine[:3, :3], axis=0).max()
+    ends = zip(local.min(0) - margin, local.max(0) + margin, strict=True)
+    x, y, z = (np.arange(np.floor(a / step_mm), np.ceil(b / step_mm) + 1) * step_mm for a, b in ends)
+    turn = np.linalg.inv(affine[:3, :3])
+    origin = turn @ (middle - affine[:3, 3]) - start
+    columns = torch.from_numpy((turn @ frame).astype(np.float32))
+    size = torch.tensor(mask.shape, dtype=torch.float32)
+    grid = torch.stack(torch.meshgrid(*(torch.from_numpy(v.astype(np.float32)) for v in (x, y, z)), indexing="ij"), -1)
+    grid = grid @ columns.T + torch.from_numpy(origin.astype(np.float32))
+    grid = (2.0 * grid + 1.0) / size - 1.0  # voxel index to the unit cube of grid_sample
+    filled = torch.nn.functional.grid_sample(mask[None, None], grid.flip(-1)[None], align_corners=False)
+    return View(filled[0, 0].numpy(), x, y, z, step_mm)
+
+
+def _runs(solid):
+    """`[start, stop)` of each run of True."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], solid.astype(np.int8), [0]])))
+    return list(zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True))
+
+
+def split(view):
+    """Where body, canal and arch lie along the midplane: `(front, back, end of the canal)` as indices of y, or None.
+
+    Runs of bone thinner than 2 mm are crumbs.
+    """
+    strip = view.filled[np.abs(view.x) <= STRIP_MM]
+    tall = strip.sum(2).mean(0) * view.step_mm  # bone along the axis, mm, per y
+    peak = tall[len(tall) // 3 :].max(initial=0.0)
+    runs = [r for r in _runs(tall > max(1.0, 0.08 * peak)) if (r[1] - r[0]) * view.step_mm >= 2.0]
+    if len(runs) < 2:
+        return None
+    (arch_start, arch_stop), (back, front) = runs[-2], runs[-1]
+    if (back - arch_stop) * view.step_mm < 3.0 or arch_start == arch_stop:
+        return None
+    # the edge of the body is where its columns have half of their usual height
+    half = 0.5 * np.median(tall[back:front])
+    solid = np.flatnonzero(tall[back:front] >= half) + back
+    return int(solid[-1]) + 1, int(solid[0]), arch_stop
+
+
+def body_of(view, parts):
+    """Columns of the body seen from above, their heights in mm and its height at the middle."""
+    front, back, _ = parts
+    tall = view.filled.sum(2) * view.step_mm  # (x, y)
+    core = tall[np.abs(view.x) <= STRIP_MM][:, back:front]
+    usual = float(np.median(core))
+    solid = tall >= _TALL * usual
+    solid[:, :back] = solid[:, front:] = False
+    for j in range(back, front):  # only what hangs together with the midplane
+        middle = int(np.argmin(np.abs(view.x)))
+        keep = next(((a, b) for a, b in _runs(solid[:, j]) if a <= middle < b), (0, 0))
+        solid[: keep[0], j] = solid[keep[1] :, j] = False
+    return solid, tall
+
+
+def core_of(view, solid, parts):
+    """The inner part of the body: the middle 60 % of its depth and of its width."""
+    front, back, _ = parts
+    depth = front - back
+    inner = solid.copy()
+    inner[:, : back + int(round(0.2 * depth))] = inner[:, front - int(round(0.2 * depth)) :] = False
+    half = 0.3 * solid[:, back:front].sum(0).max() * view.step_mm
+    inner[np.abs(view.x) > half] = False
+    return inner
+
+
+def endplate_normal(view, parts, *, top_only):
+    """Mean normal of the endplates in the frame of the view."""
+    solid, _ = body_of(view, parts)
+    inner = core_of(view, solid, parts)
+    i, j = np.nonzero(inner)
+    full = view.filled[i, j] >= 0.5
+    ok = full.any(1)
+    i, j, full = i[ok], j[ok], full[ok]
+    if len(i) < 12:
+        return np.array([0.0, 0.0, 1.0])
+    top = view.z[full.shape[1] - 1 - np.argmax(full[:, ::-1], axis=1)]
+    bottom = view.z[np.argmax(full, axis=1)]
+    plane = np.stack([np.ones(len(i)), view.x[i], view.y[j]], axis=1)
+    normals = [_plane_normal(plane, heights) for heights in ((top,) if top_only else (top, bottom))]
+    mean = np.mean(normals, axis=0)
+    return mean / np.linalg.norm(mean)
+
+
+def _plane_normal(plane, height):
+    """Normal of the plane through heights, fitted twice: the second time without what lies far off it."""
+    keep = np.ones(len(height), bool)
+    for _ in range(2):
+        fit = np.linalg.lstsq(plane[keep], height[keep], rcond=None)[0]
+        off = np.abs(height - plane @ fit)
+        keep = off <= max(2.5 * np.median(off), 1.5)
+    normal = np.array([-fit[1], -fit[2], 1.0])
+    return normal / np.linalg.norm(normal)
