@@ -15,6 +15,7 @@ from spineseg.anatomy.population import population
 from spineseg.config import Config, EvaluationConfig
 from spineseg.learning.vnet import shapes
 from spineseg.report import (
+    budget_figures,
     diagrams,
     figures,
     gallery,
@@ -221,9 +222,25 @@ def test_ceiling_chart_has_one_line_per_voxel_size():
 
 def test_waterfall_ends_at_the_measured_dice():
     budget = pd.DataFrame({"region": "cervical", "step": ["absent", "cut", "boundary"], "lost": [0.1, 0.2, 0.3]})
-    (ax,) = score_figures.waterfall(budget)
+    (ax,) = budget_figures.waterfall(budget)
     assert ax.patches[-1].get_height() == pytest.approx(0.4)
     assert [p.get_y() for p in ax.patches[:3]] == pytest.approx([0.9, 0.7, 0.4])
+
+
+def test_each_step_of_a_waterfall_reaches_down_from_its_own_top_by_its_interval():
+    budget = pd.DataFrame({"region": "cervical", "step": ["absent", "cut"], "lost": [0.1, 0.2]})
+    (ax,) = budget_figures.waterfall(budget.assign(low=[0.0, 0.1], high=[0.3, 0.4]))
+    (lines,) = ax.collections
+    ends = [sorted(segment[:, 1]) for segment in lines.get_segments()]
+    assert np.allclose(ends, [[0.7, 1.0], [0.5, 0.8]])
+
+
+def test_remedy_steps_have_one_panel_per_remedy_and_a_dot_per_measure():
+    rows = [(r, m, g, g - 0.1, g + 0.1) for r in ("one", "two") for m, g in (("Dice", 0.3), ("missed", -0.2))]
+    axes = budget_figures.remedy_steps(pd.DataFrame(rows, columns=["remedy", "measure", "gain", "low", "high"]))
+    assert [t.get_text() for t in axes[0].get_yticklabels()] == ["Dice", "missed"]
+    assert [ax.collections[-1].get_offsets()[:, 0].tolist() for ax in axes] == [[0.3, -0.2]] * 2
+    assert len(budget_figures.remedy_steps(pd.DataFrame(columns=["remedy", "measure", "gain", "low", "high"]))) == 1
 
 
 def test_shift_chart_shows_vertebrae_that_were_not_found_apart():
@@ -299,7 +316,7 @@ def test_region_charts_take_one_row_per_method_and_region():
     ax = score_figures.region_intervals(pd.concat([means.assign(method=m) for m in ("baseline", "cascade")]))
     assert [t.get_text() for t in ax.get_yticklabels()] == list(REGIONS)
     effects = score_tables.changes(scores, scores, remedy="none", config=EvaluationConfig(bootstrap_draws=20))
-    assert len(score_figures.remedy_effects(effects).get_legend().texts) == 4
+    assert len(budget_figures.remedy_effects(effects).get_legend().texts) == 4
 
 
 @pytest.mark.parametrize("profile", ["smoke", "full"])

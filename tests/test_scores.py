@@ -8,6 +8,7 @@ from spineseg.evaluation import bootstrap
 from spineseg.evaluation.metrics import binary_dice, dice_per_class
 from spineseg.evaluation.scores import case_scores, is_cut, score_case, score_cases, shift_histogram, summary
 from spineseg.evaluation.surfaces import hd95_mm, nsd
+from spineseg.evaluation.tables import case_summary
 
 CONFIG = EvaluationConfig(bootstrap_draws=300)
 SHAPE = (13, 18, 9)
@@ -170,14 +171,26 @@ def test_bone_under_an_ignored_name_is_a_wrong_name_and_not_a_hole():
     assert case_scores(scores).binary_dice[0] == 1
 
 
-def test_ignoring_the_border_leaves_out_cut_references_and_unlabelled_vertebrae_there():
+def test_false_volumes_add_up_over_names_and_leave_wrong_names_on_bone_alone():
     reference, prediction = slabs(), slabs()
-    reference[0, 3, 3] = IDS["L4"]
-    prediction[2:10, 15:18, 2:7] = IDS["T12"]  # partly visible, unlabelled in the reference
-    prediction[11, 7, 7] = IDS["C1"]  # an invention inside the scan stays a false positive
-    scores = scored(reference, prediction, ignore_border=True)
-    assert set(VERTEBRAE) - set(scores.vertebra) == {"L4", "T12"}
-    assert row(scores, "C1").dice == 0
+    prediction[prediction == IDS["L2"]] = IDS["C4"]  # a wrong name, but bone
+    prediction[2:10, 14, 2:7] = IDS["L1"]  # one voxel of 3 mm beyond L1: 40 voxels, within the tolerance
+    prediction[2:10, 15, 2:5] = IDS["T12"]  # 24 voxels, 6 mm from L1
+    scores = scored(reference, prediction)
+    assert row(scores, "C4").false_positive_ml == 0
+    assert row(scores, "L1").false_positive_ml == pytest.approx(40 * 6 / 1000)
+    assert row(scores, "L1").false_vertebra_ml == 0
+    assert row(scores, "T12").false_vertebra_ml == pytest.approx(24 * 6 / 1000)
+    case = case_scores(scores).iloc[0]
+    assert case.false_positive_ml == pytest.approx(64 * 6 / 1000)
+    assert case.false_vertebra_ml == pytest.approx(24 * 6 / 1000)
+
+
+def test_what_lies_beside_a_vertebra_that_is_left_out_is_not_far_from_any():
+    prediction = slabs()
+    prediction[2:10, 14, 2:7] = IDS["L2"]  # beside L1, 40 voxels
+    scores = scored(slabs(), prediction, ignore=("L1",))
+    assert row(scores, "L2").false_positive_ml == pytest.approx(0.24) and row(scores, "L2").false_vertebra_ml == 0
 
 
 def test_an_unknown_name_to_ignore_is_named():
@@ -286,6 +299,24 @@ def test_distances_are_summed_up_by_their_median_and_infinite_ones_are_counted()
     )  # fmt: skip
     line = summary(scores, value="hd95_mm", config=CONFIG).iloc[0]
     assert line["median"] == 3 and line.infinite == 1 and line.rows == 5 and line.low >= 1
+
+
+def test_a_measure_per_case_is_summed_up_by_hand():
+    cases = pd.DataFrame({"case": list("abcd"), "ml": [0.0, 1.0, 5.0, np.nan]})
+    line = case_summary(cases, "ml", above=1.0, config=CONFIG)
+    assert (line["mean"], line["median"], line["above"], line["cases"]) == (2, 1, 1, 3)
+    assert line["low"] < 2 < line["high"] and {line["median_low"], line["median_high"]} <= {0, 1, 5}
+    alone = case_summary(cases.head(1), "ml", above=1.0, config=CONFIG)
+    assert alone["mean"] == 0 and np.isnan(alone["low"])
+    assert np.isnan(case_summary(cases.tail(1), "ml", above=1.0, config=CONFIG)["median"])
+
+
+def test_a_case_that_is_there_twice_and_an_unknown_measure_are_named():
+    cases = pd.DataFrame({"case": ["a", "a"], "ml": 1.0})
+    with pytest.raises(ValueError, match="case a has several rows"):
+        case_summary(cases, "ml", above=1.0)
+    with pytest.raises(ValueError, match="no column 'mm' to sum up; the cases have case, ml"):
+        case_summary(cases, "mm", above=1.0)
 
 
 def test_leaving_out_cut_vertebrae_drops_their_rows_only():

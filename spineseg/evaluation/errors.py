@@ -24,7 +24,7 @@ steps of `"all"` are sums over the same rows, so they are the average of the reg
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 import pandas as pd
@@ -36,7 +36,15 @@ from spineseg.evaluation.conventions import counted, is_cut
 from spineseg.evaluation.correlates import correlates, factors, training_share
 from spineseg.evaluation.metrics import confusion
 
-__all__ = ["STEPS", "confusion_of_names", "correlates", "error_budget", "factors", "training_share"]
+__all__ = [
+    "STEPS",
+    "confusion_of_names",
+    "correlates",
+    "error_budget",
+    "factors",
+    "paired_budgets",
+    "training_share",
+]
 
 STEPS = ("absent", "cut", "shifted", "missed", "resolution", "boundary")
 DEFAULTS = EvaluationConfig()
@@ -72,7 +80,7 @@ def error_budget(
     cut = is_cut(rows, below=config.sliver_share).to_numpy()
     names = [r for r in REGIONS if (rows.region == r).any()]
     codes, cases = pd.factorize(rows.case)
-    sums = _case_sums(rows, parts, cut, codes, names)  # (cases, regions, features)
+    sums = _case_sums(rows, parts, cut, codes, names, len(cases))  # (cases, regions, features)
     measured = _waterfall(sums.sum(0)[None])[0]  # (regions + 1, steps)
     if len(cases) > 1:
         weights = case_weights(len(cases), draws=config.bootstrap_draws, seed=config.seed)
@@ -88,6 +96,34 @@ def error_budget(
             line = {"region": region, "step": step, "lost": measured[r, s], "low": low[r, s], "high": high[r, s]}
             table.append(line | {"n": int(losing[r, s]), "before": before[s], "after": after[s]})
     return pd.DataFrame(table)
+
+
+def paired_budgets(
+    scores: Mapping[str, pd.DataFrame], ceiling: pd.DataFrame | None = None, *, config: EvaluationConfig = DEFAULTS
+) -> tuple[list[str], np.ndarray, np.ndarray]:
+    """The steps of several methods over the same cases, measured and in each bootstrap draw of those cases.
+
+    Args:
+        scores: Rows of `score_cases` by name, one method each.
+        ceiling: As for `error_budget`.
+        config: As for `error_budget`.
+
+    Returns:
+        Names of the regions and `"all"`; the steps of `STEPS`, `(methods, regions, steps)`; the same in each draw,
+        `(methods, draws, regions, steps)`. `nan` for a region of which a method (or a draw) has no row.
+    """
+    kept = [rows[counted(rows, "all")] for rows in scores.values()]
+    cases = pd.Index(dict.fromkeys(case for rows in kept for case in rows.case))
+    names = [r for r in REGIONS if any((rows.region == r).any() for rows in kept)]
+    weights = case_weights(len(cases), draws=config.bootstrap_draws, seed=config.seed)
+    measured, drawn = [], []
+    for rows in kept:
+        cut = is_cut(rows, below=config.sliver_share).to_numpy()
+        codes = cases.get_indexer(rows.case)
+        sums = _case_sums(rows, _row_losses(rows, ceiling), cut, codes, names, len(cases))
+        measured.append(_waterfall(sums.sum(0)[None])[0])
+        drawn.append(_waterfall(np.tensordot(weights, sums, 1)))
+    return [*names, "all"], np.stack(measured), np.stack(drawn)
 
 
 def confusion_of_names(pairs: Iterable[tuple]) -> pd.DataFrame:
@@ -137,7 +173,7 @@ def _row_losses(rows: pd.DataFrame, ceiling: pd.DataFrame | None) -> np.ndarray:
     )
 
 
-def _case_sums(rows, parts, cut, codes, names) -> np.ndarray:
+def _case_sums(rows, parts, cut, codes, names, n_cases: int) -> np.ndarray:
     """`(cases, regions, 12)` sums: rows, absent, whole vertebrae and cut ones, and the four steps of each."""
     whole = (rows.reference_voxels > 0).to_numpy() & ~cut
     features = np.concatenate(
@@ -145,7 +181,7 @@ def _case_sums(rows, parts, cut, codes, names) -> np.ndarray:
         + [parts[:, 1:] * cut[:, None]],
         axis=1,
     )
-    sums = np.zeros((codes.max() + 1, len(names), features.shape[1]))
+    sums = np.zeros((n_cases, len(names), features.shape[1]))
     np.add.at(sums, (codes, [names.index(r) for r in rows.region]), features)
     return sums
 
@@ -175,7 +211,7 @@ def _waterfall(sums: np.ndarray) -> np.ndarray:
 
 def _losing_rows(rows, parts, cut, names) -> np.ndarray:
     """`(regions + 1, 6)`: how many rows lost something in each step."""
-    f = _kept_share(_case_sums(rows, parts, cut, np.zeros(len(rows), int), names))[0]
+    f = _kept_share(_case_sums(rows, parts, cut, np.zeros(len(rows), int), names, 1))[0]
     f_of_row = f[[names.index(r) for r in rows.region]]
     excess = cut & (f_of_row < 1) & (parts[:, 1:].sum(1) > 0)
     left = (parts[:, 1:] > 1e-12) & ~(cut & (f_of_row == 0))[:, None]

@@ -17,6 +17,7 @@ from spineseg.evaluation.conventions import counted, is_cut
 from spineseg.evaluation.metrics import boxes, centroids_mm, confusion, dice_matrix, identification
 from spineseg.evaluation.surfaces import hd95_of, nsd_of, surface_distances
 from spineseg.evaluation.tables import shift_histogram, summary
+from spineseg.evaluation.volumes import false_voxels
 
 __all__ = ["case_scores", "counted", "is_cut", "score_case", "score_cases", "shift_histogram", "summary"]
 
@@ -30,7 +31,6 @@ def score_case(
     config: EvaluationConfig,
     visible_share: Mapping[str, float] | None = None,
     ignore: Sequence[str] = (),
-    ignore_border: bool = False,
 ) -> pd.DataFrame:
     """Score one predicted label map against its reference.
 
@@ -43,15 +43,14 @@ def score_case(
         visible_share: Share of each vertebra that lies in the scan, by name, where it is known.
         ignore: Names of vertebrae to leave out: their reference voxels count for nothing, whatever is predicted there,
             and their predicted voxels become background, except on a vertebra that counts: bone under a wrong name.
-        ignore_border: Also leave out a vertebra that touches the scan's edge in the reference, or that is not in the
-            reference and touches it in the prediction. For references such as VerSe's, which leave a vertebra that is
-            partly visible unlabelled.
 
     Returns:
         One row for each of the 25 vertebrae that is not left out: `case`, `vertebra`, `region`, `reference_voxels`,
         `prediction_voxels`, `found_voxels` (reference voxels that were called any vertebra), `ignored_voxels` (those of
-        them that were called one that is left out), `reference_ml`,
-        `visible_share` (`nan` unless known), `at_border` (the reference touches the scan's edge), `dice`, `hd95_mm`,
+        them that were called one that is left out), `reference_ml`, `false_positive_ml` (predicted under this name
+        where the reference has no vertebra), `false_vertebra_ml` (the part of it that is farther than the NSD's
+        tolerance from every vertebra), `visible_share` (`nan` unless known), `at_border` (the reference touches the
+        scan's edge), `dice`, `hd95_mm`,
         `nsd` (both empty `nan`; one empty 0, `inf`, 0), `identified` (1 or 0, `nan` when the reference is absent),
         `centroid_mm` (distance of the centroids, `nan` unless both are there), `best_match_dice` (largest Dice with any
         predicted vertebra), `best_match` (its name, missing when nothing overlaps), `shift` (index of the best match
@@ -63,20 +62,17 @@ def score_case(
     reference, prediction, affine = np.asarray(reference), np.asarray(prediction), np.asarray(affine, float)
     counts = confusion(reference, prediction)
     reference, prediction = reference.astype(np.uint8, copy=False), prediction.astype(np.uint8, copy=False)
-    reference_boxes, predicted_boxes = boxes(reference), boxes(prediction)
+    bone, reference_boxes = reference, boxes(reference)
     at_border = _touches_edge(reference_boxes, reference.shape)
     left_out = _ids(ignore)
-    if ignore_border:
-        absent = counts.sum(1) == 0
-        unlabelled = absent & _touches_edge(predicted_boxes, reference.shape)
-        left_out |= {*np.flatnonzero(at_border | unlabelled)}
-    left_out.discard(0)
     if left_out:
         reference, prediction = _leave_out(reference, prediction, left_out)
-        counts = confusion(reference, prediction)
-        reference_boxes, predicted_boxes = boxes(reference), boxes(prediction)
+        counts, reference_boxes = confusion(reference, prediction), boxes(reference)
+    predicted_boxes = boxes(prediction)
 
     spacing = np.linalg.norm(affine[:3, :3], axis=0)
+    # what lies beside a vertebra that is left out lies beside a vertebra
+    outside, far = false_voxels(bone, prediction, spacing, tolerance_mm=config.nsd_tolerance_mm)
     voxel_ml = abs(np.linalg.det(affine[:3, :3])) / 1000
     dice = dice_matrix(counts)
     reference_mm, predicted_mm = centroids_mm(reference, affine), centroids_mm(prediction, affine)
@@ -97,6 +93,8 @@ def score_case(
                 "found_voxels": int(counts[i, 1:].sum()),
                 "ignored_voxels": int(counts[i, sorted(left_out)].sum()),
                 "reference_ml": float(counts[i].sum() * voxel_ml),
+                "false_positive_ml": float(outside[i] * voxel_ml),
+                "false_vertebra_ml": float(far[i] * voxel_ml),
                 "visible_share": float((visible_share or {}).get(name, np.nan)),
                 "at_border": bool(at_border[i]),
                 "dice": float(dice[i, i]),
@@ -119,7 +117,7 @@ def score_cases(cases: Iterable[tuple], *, config: EvaluationConfig, truth: pd.D
         cases: `(case, reference, prediction, affine)` each; may be a generator, one case is held at a time.
         config: Tolerances and radii.
         truth: Columns `case`, `vertebra`, `visible_share`, where the share is known.
-        **options: `ignore` and `ignore_border` of `score_case`.
+        **options: `ignore` of `score_case`.
 
     Returns:
         The rows of `score_case`, one case after the other.
@@ -148,7 +146,8 @@ def case_scores(scores: pd.DataFrame, *, convention: str = "present") -> pd.Data
 
     Returns:
         Columns `case`, `binary_dice` (vertebra against background), `mean_dice`, `identification` (share of the
-        reference's vertebrae). A case without any vertebra has `nan` in the last two.
+        reference's vertebrae), `false_positive_ml` and `false_vertebra_ml` (sums over all names; 0 where nothing is
+        predicted). A case without any vertebra has `nan` in `mean_dice` and `identification`.
 
     Raises:
         ValueError: If the convention is unknown.
@@ -162,6 +161,8 @@ def case_scores(scores: pd.DataFrame, *, convention: str = "present") -> pd.Data
         ignored=("ignored_voxels", "sum"),
         mean_dice=("dice", "mean"),
         identification=("identified", "mean"),
+        false_positive_ml=("false_positive_ml", "sum"),
+        false_vertebra_ml=("false_vertebra_ml", "sum"),
     )
     binary = (
         2.0 * table.found / (table.reference + table.prediction + table.ignored)

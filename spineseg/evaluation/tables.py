@@ -60,6 +60,38 @@ def summary(
     return pd.DataFrame(table)
 
 
+def case_summary(
+    cases: pd.DataFrame, value: str, *, above: float, config: EvaluationConfig = DEFAULTS
+) -> dict[str, float | int]:
+    """Mean and median over cases of a measure that each case has once, with bootstrap intervals.
+
+    Args:
+        cases: One row per case, such as of `scores.case_scores` of one method.
+        value: Column to sum up; cases without it are left out.
+        above: How many cases lie above this is counted.
+        config: Bootstrap draws, level and seed.
+
+    Returns:
+        `mean`, `low`, `high`, `median`, `median_low`, `median_high` (`nan` of no case, intervals `nan` of fewer than
+        two), `above` and `cases`.
+
+    Raises:
+        ValueError: If the column is missing or a case has several rows.
+    """
+    if value not in cases:
+        raise ValueError(f"no column {value!r} to sum up; the cases have {', '.join(cases.columns)}")
+    if cases.case.duplicated().any():
+        raise ValueError(
+            f"case {cases.case[cases.case.duplicated()].iloc[0]} has several rows; pass those of one method"
+        )
+    known = cases[cases[value].notna()]
+    result = {}
+    for name, ends, robust in (("mean", ("low", "high"), False), ("median", ("median_low", "median_high"), True)):
+        middle, low, high, n = _average(known, value, robust=robust, config=config)
+        result |= {name: middle, ends[0]: low, ends[1]: high}
+    return result | {"above": int((known[value] > above).sum()), "cases": n}
+
+
 def shift_histogram(scores: pd.DataFrame, by: str | Sequence[str] | None = None) -> pd.DataFrame:
     """By how many vertebrae the names are off.
 

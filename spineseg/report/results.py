@@ -20,13 +20,18 @@ from spineseg.data.parallel import map_cases
 from spineseg.data.reference import read_reference
 from spineseg.errors import CaseError
 from spineseg.evaluation import metrics
+from spineseg.evaluation.calibration import FOUND_COLUMNS
+from spineseg.evaluation.incomplete import unjudged
 from spineseg.evaluation.scores import case_scores, score_case
 from spineseg.evaluation.tables import summary
+from spineseg.evaluation.volumes import whole_scan
 from spineseg.learning.inference import Predictor, predict_cohort, predict_files, predictions_folder
 from spineseg.learning.training import METHODS
+from spineseg.report.score_tables import RULES
 
-# VerSe never labels the sacrum and leaves vertebrae unlabelled that the border cuts (README of the real pairs)
+INCOMPLETE = "verse"  # such pairs' names begin so: no sacrum and no vertebra that the edge cuts is labelled there
 UNLABELLED_SACRUM = ("S1",)
+SKIPPED = "The real pairs were skipped: there is no folder with them (spineseg.paths.real_ct_folder says where)."
 
 
 def evaluate(config: Config) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -89,39 +94,92 @@ def headline(scores: pd.DataFrame, config: Config) -> dict[str, float | int]:
 def evaluate_real(config: Config, method: str = "cascade") -> pd.DataFrame:
     """Predict and score the real CT pairs kept beside the project, if they are there.
 
-    The sacrum is left out where the reference never labels it, and so are vertebrae at the border.
-
     Args:
         config: Names the run.
         method: Trained method.
 
     Returns:
-        One row per case and vertebra, with `ct`, `segmentation` and `prediction` paths; empty without the folder.
+        The rows of `score_real`, with `ct`, `segmentation` and `prediction` paths; empty without the folder.
     """
     folder = paths.real_ct_folder() / "pairs"
-    if not folder.is_dir():
-        return pd.DataFrame()
     files = {p.name.removesuffix("_ct.nii.gz"): p for p in sorted(folder.glob("*_ct.nii.gz"))}
     if not files:
         return pd.DataFrame()
     target = predictions_folder(config, method) / "real"
-    predicted = predict_files(Predictor(config, method), files, target, label="real")
+    predicted = predict_files(Predictor.of_run(config, method), files, target, label="real")
     tables = []
     for case, prediction in zip(predicted.case, predicted.prediction, strict=True):
         mask = folder / f"{case}_seg.nii.gz"
         reference, found = nifti.read_labels(mask), nifti.read_labels(prediction)
-        ignore = () if (reference.array == 25).any() else UNLABELLED_SACRUM
-        scores = score_case(
+        scores = score_real(
             case,
             reference.array,
             found.array,
             reference.affine,
             config=config.evaluation,
-            ignore=ignore,
-            ignore_border=True,
+            incomplete=case.startswith(INCOMPLETE),
         )
         tables.append(scores.assign(ct=str(files[case]), segmentation=str(mask), prediction=str(prediction)))
     return pd.concat(tables, ignore_index=True)
+
+
+def score_real(case: str, reference, prediction, affine, *, config: EvaluationConfig, incomplete: bool) -> pd.DataFrame:
+    """Score a real scan, by name under two rules and as bone over the whole volume.
+
+    Vertebrae by name are scored without those of the reference that touch the scan's edge, which is the rule for crops,
+    and with them, because a crop along the bounding box of the labels touches whole vertebrae too. Bone whatever the
+    name is compared over the whole volume, the vertebrae at the edge included.
+
+    Args:
+        case: Name of the case.
+        reference: Label map, `(I, J, K)`, whole numbers 0..25.
+        prediction: Label map on the same grid.
+        affine: `(4, 4)`, voxel index to RAS+ mm.
+        config: Tolerances and radii.
+        incomplete: The reference leaves the sacrum blank and vertebrae that the edge cuts, as VerSe's do. What is
+            predicted there is no error (`incomplete.unjudged`), and S1 is left out.
+
+    Returns:
+        The rows of `score_case`, with `counted` (one of `score_tables.RULES`) and, the same in every row,
+        `scan_binary_dice`, `scan_false_positive_ml` and `scan_false_vertebra_ml` of `volumes.whole_scan`.
+
+    Raises:
+        ValueError: As `score_case`.
+    """
+    reference, prediction = np.asarray(reference), np.asarray(prediction)
+    ignore, blank = (), np.zeros(reference.shape, bool)
+    if incomplete:
+        ignore = UNLABELLED_SACRUM
+        blank = unjudged(reference, prediction, ignore=ignore)
+    scan = whole_scan(reference, prediction, affine, tolerance_mm=config.nsd_tolerance_mm, ignore=blank)
+    judged = np.where(blank, np.uint8(0), prediction)
+    labelled = score_case(case, reference, judged, affine, config=config, ignore=ignore)
+    at_edge = labelled.vertebra[labelled.at_border]
+    clear = score_case(case, reference, judged, affine, config=config, ignore=(*ignore, *at_edge))
+    tables = [table.assign(counted=rule) for rule, table in zip(RULES, (clear, labelled), strict=True)]
+    return pd.concat(tables, ignore_index=True).assign(**{f"scan_{name}": value for name, value in scan.items()})
+
+
+def found_vertebrae(predictions: pd.DataFrame) -> pd.DataFrame:
+    """The tables of vertebrae that prediction wrote beside its label maps.
+
+    Args:
+        predictions: Columns `method`, `case`, `prediction` (path).
+
+    Returns:
+        Columns `method`, `case` and those of the tables, `FOUND_COLUMNS` at least; a prediction without a table, or
+        with an empty one, has no row.
+    """
+    tables = []
+    for row in predictions.itertuples():
+        file = Path(row.prediction).with_name(f"{stem_of(Path(row.prediction))}_vertebrae.csv")
+        if file.is_file():
+            table = pd.read_csv(file, keep_default_na=False, na_values=[""])
+            tables.append(table.assign(method=row.method, case=str(row.case)))
+    if not any(map(len, tables)):
+        return pd.DataFrame(columns=["method", *FOUND_COLUMNS])
+    table = pd.concat([t for t in tables if len(t)], ignore_index=True)
+    return table[["method", "case", *(c for c in table if c not in ("method", "case"))]]
 
 
 def score_folders(reference: Path, prediction: Path, evaluation: EvaluationConfig) -> tuple[pd.DataFrame, pd.DataFrame]:

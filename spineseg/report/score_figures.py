@@ -1,4 +1,4 @@
-"""Charts of scores: how good, for whom, how sure, and where the Dice went. Tables come in, axes go out."""
+"""Charts of scores: how good, for whom, and under which names. Tables come in, axes go out."""
 
 from __future__ import annotations
 
@@ -17,11 +17,6 @@ from spineseg.report.theme import (
     vertebra_axis,
     vertebra_palette,
 )  # fmt: skip
-
-STEP_COLOURS = {
-    "absent": "#5b3a8c", "cut": "#8c6bb1", "shifted": "#d7301f", "missed": "#7f0000", "resolution": "#9a9a9a",
-    "boundary": "#e6ab02",
-}  # fmt: skip
 
 
 def vertebra_dots(scores, summary, ax=None):
@@ -138,35 +133,6 @@ def shift_histogram(shifts, ax=None):
     return ax
 
 
-def waterfall(budget, axes=None):
-    """Draw, region by region, the steps from a Dice of 1 down to the measured one.
-
-    Args:
-        budget: Table with columns `region`, `step`, `lost`; the steps of a region in the order to draw, all losses
-            of a region adding up to one minus its measured Dice.
-        axes: One axes per region; new ones when None.
-
-    Returns:
-        Array of axes.
-    """
-    regions = [r for r in REGIONS if (budget["region"] == r).any()]
-    axes = new_axes(1, len(regions), height_in=2.9, sharey=True, squeeze=False)[0] if axes is None else axes
-    palette = region_palette()
-    for ax, region in zip(axes, regions, strict=True):
-        part = budget[budget["region"] == region]
-        lost = part["lost"].to_numpy(float)
-        tops = 1 - np.concatenate([[0], np.cumsum(lost)])
-        places = np.arange(len(part))
-        ax.bar(places, lost, bottom=tops[1:], color=[STEP_COLOURS.get(s, INK) for s in part["step"]], width=0.75)
-        ax.step(np.arange(-1, len(part)) + 0.5, tops, where="pre", color=INK, linewidth=0.6)
-        ax.bar(len(part), tops[-1], color=palette[region], width=0.75)
-        ax.annotate(f"{tops[-1]:.2f}", (len(part), tops[-1]), ha="center", va="bottom", fontsize=8)
-        ax.set_xticks(range(len(part) + 1), [*part["step"], "measured"], rotation=90)
-        ax.set(xlabel=region, ylim=(0, 1.03))
-    axes[0].set_ylabel("Dice")
-    return axes
-
-
 def dice_against(scores, x, *, label, log=False, ax=None):
     """Draw the Dice of each vertebra against a property of it.
 
@@ -266,30 +232,4 @@ def name_confusion(confusion, ax=None):
     ax.set_xlabel("prediction")
     ax.plot([0.5, len(VERTEBRAE) + 0.5], [-0.5, len(VERTEBRAE) - 0.5], color=FAINT, linewidth=0.8)
     ax.figure.colorbar(picture, ax=ax, label="share of the vertebra's voxels", fraction=0.04)
-    return ax
-
-
-def remedy_effects(effects, ax=None):
-    """Draw what each remedy changed, with its interval.
-
-    Args:
-        effects: Table with columns `remedy`, `region`, `change`, `low`, `high`.
-        ax: Axes to draw on; new ones when None.
-
-    Returns:
-        The axes.
-    """
-    remedies = list(dict.fromkeys(effects["remedy"]))
-    ax = ax or new_axes(height_in=0.8 + 0.6 * len(remedies))
-    palette, regions = region_palette(), [r for r in REGIONS if (effects["region"] == r).any()]
-    ax.axvline(0, color=FAINT, linewidth=0.8, zorder=0)
-    for row, region in enumerate(regions):
-        part = effects[effects["region"] == region].set_index("remedy").reindex(remedies)
-        places = np.arange(len(remedies)) + (row - (len(regions) - 1) / 2) * 0.18
-        ax.hlines(places, part["low"], part["high"], color=palette[region], linewidth=2)
-        ax.plot(part["change"], places, "o", color=palette[region], markersize=5, label=region)
-    ax.set_yticks(range(len(remedies)), remedies)
-    ax.invert_yaxis()
-    ax.set_xlabel("change of mean Dice")
-    ax.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
     return ax

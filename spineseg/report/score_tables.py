@@ -7,9 +7,9 @@ import pandas as pd
 
 from spineseg.anatomy.labels import IDS, REGION_OF, REGIONS
 from spineseg.evaluation.bootstrap import case_weights, interval, weighted_mean
-from spineseg.evaluation.scores import case_scores
 from spineseg.evaluation.tables import shift_histogram, summary
 
+RULES = ("clear of the edge", "all labelled")  # which vertebrae of a real scan count, from `results.score_real`
 FACTOR_WORDS = {
     "reference_ml": "the volume",
     "visible_share": "the visible share",
@@ -32,7 +32,7 @@ def region_table(scores: pd.DataFrame, config) -> pd.DataFrame:
     for method, rows in scores.groupby("method", sort=False):
         for convention in ("present", "all"):
             table = region_summary(rows, config, convention)
-            shown = [_with_interval(*row) for row in table[["mean", "low", "high"]].to_numpy()]
+            shown = [with_interval(*row) for row in table[["mean", "low", "high"]].to_numpy()]
             columns[(method, convention)] = pd.Series(shown, index=table["region"])
             columns[(method, f"n {convention}")] = pd.Series(table["rows"].to_numpy(), index=table["region"])
     return pd.DataFrame(columns).rename_axis(index="region", columns=["method", "vertebrae counted"])
@@ -174,29 +174,60 @@ def real_table(scores: pd.DataFrame) -> pd.DataFrame:
         scores: From `results.evaluate_real`; may be empty.
 
     Returns:
-        Table indexed by case: `vertebrae`, `binary_dice`, `named_dice`, `best_match_dice`, `identified`, `centroid_mm`
-        (median).
+        Table indexed by case. Under `whole volume`: `binary_dice`, `false_vertebra_ml`. Under `clear of the edge` and
+        under `all labelled`, over those vertebrae of the reference: `vertebrae` (how many), `named_dice`,
+        `best_match_dice`, `identified` (means) and `centroid_mm` (median over those predicted under their name); nan
+        where there is none.
     """
-    columns = ["vertebrae", "binary_dice", "named_dice", "best_match_dice", "identified", "centroid_mm"]
+    columns = ["vertebrae", "named_dice", "best_match_dice", "identified", "centroid_mm"]
+    whole = {"binary_dice": "scan_binary_dice", "false_vertebra_ml": "scan_false_vertebra_ml"}
+    wanted = pd.MultiIndex.from_tuples(
+        [*(("whole volume", name) for name in whole), *((rule, name) for rule in RULES for name in columns)]
+    )
     if scores.empty:
-        return pd.DataFrame(columns=columns)
-    there = present(scores).groupby("case")
-    binary = case_scores(scores).set_index("case")["binary_dice"]
-    table = there.agg(
-        vertebrae=("vertebra", "size"), named_dice=("dice", "mean"), best_match_dice=("best_match_dice", "mean"),
-        identified=("identified", "mean"), centroid_mm=("centroid_mm", "median"),
-    )  # fmt: skip
-    return table.join(binary)[columns].round(2)
+        return pd.DataFrame(columns=wanted)
+    first = scores.groupby("case", sort=False).first()
+    parts = {"whole volume": pd.DataFrame({name: first[column] for name, column in whole.items()})}
+    for rule in RULES:
+        rows = present(scores[scores["counted"] == rule]).groupby("case")
+        parts[rule] = rows.agg(
+            vertebrae=("vertebra", "size"), named_dice=("dice", "mean"), best_match_dice=("best_match_dice", "mean"),
+            identified=("identified", "mean"), centroid_mm=("centroid_mm", "median"),
+        ).reindex(first.index)  # fmt: skip
+        parts[rule]["vertebrae"] = parts[rule]["vertebrae"].fillna(0).astype(int)
+    return pd.concat(parts, axis=1)[wanted].round(2)
 
 
-def real_means(table: pd.DataFrame) -> dict[str, float]:
-    """Means over the scans of `real_table`, nan where there are none."""
-    names = {"real_binary": "binary_dice", "real_named": "named_dice", "real_best": "best_match_dice"}
-    names["real_identified"] = "identified"
-    return {name: float(table[column].astype(float).mean()) for name, column in names.items()}
+def real_means(table: pd.DataFrame) -> dict[str, float | int]:
+    """Means over the scans of `real_table`, nan where there are none, and how many scans and vertebrae are behind them.
+
+    Args:
+        table: From `real_table`.
+
+    Returns:
+        `n_real` (scans), `real_binary`, `real_false` (ml), and of the vertebrae clear of the edge, over the scans that
+        have one: `n_real_clear` (scans), `real_named`, `real_best`, `real_identified`, `real_centroid` (mm); of all
+        labelled ones `real_vertebrae` (how many), `real_identified_all`, `real_best_all`.
+    """
+    clear, labelled = RULES
+    counts = {
+        "n_real": len(table),
+        "n_real_clear": int((table[clear, "vertebrae"] > 0).sum()),
+        "real_vertebrae": int(table[labelled, "vertebrae"].sum()),
+        "real_vertebrae_clear": int(table[clear, "vertebrae"].sum()),
+    }
+    names = {
+        "real_binary": ("whole volume", "binary_dice"), "real_false": ("whole volume", "false_vertebra_ml"),
+        "real_named": (clear, "named_dice"), "real_best": (clear, "best_match_dice"),
+        "real_identified": (clear, "identified"), "real_centroid": (clear, "centroid_mm"),
+        "real_best_all": (labelled, "best_match_dice"), "real_identified_all": (labelled, "identified"),
+    }  # fmt: skip
+    return counts | {name: float(table[column].astype(float).mean()) for name, column in names.items()}
 
 
-def _with_interval(mean: float, low: float, high: float) -> str:
+def with_interval(mean: float, low: float, high: float, sign: str = "") -> str:
+    """A number and its interval as a table shows them: `0.50 (0.40 to 0.60)`, `-` where it is nan."""
     if np.isnan(mean):
         return "-"
-    return f"{mean:.2f}" if np.isnan(low) else f"{mean:.2f} ({low:.2f} to {high:.2f})"
+    shown = f"{mean:{sign}.2f}"
+    return shown if np.isnan(low) else f"{shown} ({low:{sign}.2f} to {high:{sign}.2f})"
