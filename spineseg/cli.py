@@ -137,7 +137,8 @@ def predict(cts: Positional[tuple[Path, ...]], out: Path, run: str = "demo", met
     """
     from spineseg.data import nifti
     from spineseg.data.atomic import write_text
-    from spineseg.learning.inference import Predictor, vertebra_table
+    from spineseg.learning.inference import Predictor
+    from spineseg.learning.review import vertebra_table
     from spineseg.learning.runs import load_config
 
     stems = [ct.name.removesuffix(".gz").removesuffix(".nii") for ct in cts]
@@ -147,9 +148,9 @@ def predict(cts: Positional[tuple[Path, ...]], out: Path, run: str = "demo", met
     for ct, stem in zip(cts, stems, strict=True):
         try:
             volume = nifti.read_ct(ct)  # a bad file is named before any network is loaded
-            predictor = predictor or Predictor(load_config(run), method)
+            predictor = predictor or Predictor.of_run(load_config(run), method)
             prediction = predictor(volume)
-            table = vertebra_table(prediction, predictor.config.inference.sure)
+            table = vertebra_table(prediction.found, prediction.affine, predictor.config.inference.sure)
             nifti.write(out / f"{stem}_seg.nii.gz", prediction.labels, prediction.affine)
             write_text(out / f"{stem}_vertebrae.csv", table.to_csv(index=False))
         except CaseError as error:

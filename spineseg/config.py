@@ -25,6 +25,7 @@ class CohortConfig:
     test: int = 20
     neck_share: float = 0.0  # of phantoms whose view must hold C3; the others' views are drawn as in the population
     bone_only_share: float = 0.0  # of training phantoms that are set to 0 HU outside bone; the others by chance
+    spread: float = 1.0  # of what differs between phantoms' scans, tissues and noise; 0: the middle of each range
     train_share: float = 0.8
     validation_share: float = 0.05
     official_split: bool = True  # of real data, where the publisher made one
@@ -75,15 +76,17 @@ class StageConfig:
     steps_per_epoch: int = 8
     learning_rate: float = 2e-3  # peak of the cosine
     loss: str = "dice_ce_binary"  # or dice_ce, or dice (the paper's)
-    naming_weight: float = 1.0  # of the cross-entropy among the 25 names over vertebra voxels; not used with dice
-    foreground_share: float = 0.9  # patches centred on a vertebra voxel, classes drawn evenly
+    naming_weight: float = 1.0  # of the cross-entropy among names (fine: phases) over vertebra voxels; not with dice
+    foreground_share: float = 0.9  # patches centred on a vertebra voxel, classes drawn evenly, or on other bone
+    others_share: float = 0.0  # patches centred on other bone or contrast medium, within the share above
+    phantom_uses: int = 0  # items from each phantom that is made while training goes on; 0: the cohort's cases instead
 
 
 @dataclass(frozen=True)
 class GuidanceConfig:
-    """What the coarse stage tells the fine one."""
+    """What passes between the stages."""
 
-    period: float = 4.0  # vertebrae per turn of the sine and cosine of the level
+    limit: float = 4.0  # largest coarse log-odds of vertebra against background, either way; the same for the phases
 
 
 @dataclass(frozen=True)
@@ -99,6 +102,7 @@ class TrainingConfig:
     validation_patches: int = 3  # per validation case, the same at every epoch
     precision: str = "auto"  # auto (a timed probe decides), fp32 or bf16
     seed: int = 0
+    start: str = ""  # weights of coarse and fine stage to begin with: empty for random ones, or boxed
     turned_share: float = 0.3  # patches that are turned and zoomed; the others are read voxel by voxel
     rotation_degrees: float = 8.0  # augmentation, largest angle about each axis
     scale_share: float = 0.12  # augmentation, largest relative zoom
@@ -116,8 +120,20 @@ class InferenceConfig:
     patch: tuple[int, int, int] = (96, 96, 96)  # voxels of the fine window
     overlap_share: float = 0.25  # of the window
     margin_mm: float = 18.0  # around the coarse spine, fine windows cover it
-    smallest_ml: float = 1.0  # components below are dropped
-    sure: float = 0.6  # mean probability of a vertebra below which a person should look at it
+    naming: str = "order"  # or alone (vertebra by vertebra), phase (voxel by voxel), own (and without phases)
+    smallest_ml: float = 1.0  # pieces below are dropped
+    sure: float = 0.6  # confidence in a vertebra below which a person should look at it
+
+
+@dataclass(frozen=True)
+class OrderConfig:
+    """How the vertebrae of a scan are named as one sequence."""
+
+    evidence_weight: float = 1.0  # of a vertebra's mean log-probabilities
+    spacing_spread: float = 0.3  # standard deviation of the logarithm of distance / expected distance
+    missed_chance: float = 0.03  # of a vertebra between two others not having been found
+    false_chance: float = 0.01  # of a piece being no vertebra
+    variant_chance: float = 0.02  # of a T13 or L6, or of no T12
 
 
 @dataclass(frozen=True)
@@ -161,6 +177,7 @@ class Config:
     guidance: GuidanceConfig = GuidanceConfig()
     training: TrainingConfig = TrainingConfig()
     inference: InferenceConfig = InferenceConfig()
+    order: OrderConfig = OrderConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     report: ReportConfig = ReportConfig()
 

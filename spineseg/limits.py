@@ -50,18 +50,28 @@ def check(config) -> None:
         section, key = name.split(".")
         value = getattr(getattr(config, section), key)
         need(0.2 <= value <= 30, name, "between 0.2 and 30 mm", value)
+    need(0 <= config.cohort.spread <= 3, "cohort.spread", "between 0 and 3", config.cohort.spread)
     need(config.preparation.unit_hu > 0, "preparation.unit_hu", "above 0", config.preparation.unit_hu)
+    need(t.start in ("", "boxed"), "training.start", "empty or boxed", t.start)
     need(0 <= t.turned_share <= 1, "training.turned_share", "in [0, 1]", t.turned_share)
-    need(config.guidance.period > 0, "guidance.period", "above 0", config.guidance.period)
+    need(config.guidance.limit > 0, "guidance.limit", "above 0", config.guidance.limit)
+    o = config.order
+    for chance in ("missed_chance", "false_chance", "variant_chance"):
+        need(0 < getattr(o, chance) < 1, f"order.{chance}", "between 0 and 1", getattr(o, chance))
+    need(o.spacing_spread > 0, "order.spacing_spread", "above 0", o.spacing_spread)
+    need(o.evidence_weight > 0, "order.evidence_weight", "above 0", o.evidence_weight)
     window = (config.preparation.window_low_hu, config.preparation.window_high_hu)
     need(window[0] < window[1], "preparation.window_low_hu", "below window_high_hu", window)
+    kinds = ("order", "alone", "phase", "own")
+    need(config.inference.naming in kinds, "inference.naming", f"one of {', '.join(kinds)}", config.inference.naming)
     overlap = config.inference.overlap_share
     need(0 <= overlap < 1, "inference.overlap_share", "in [0, 1)", overlap)
     need(config.coarse.batch == 1, "coarse.batch", "1, since whole scans differ in size", config.coarse.batch)
     for stage in ("baseline", "coarse", "fine"):
         s = getattr(config, stage)
         multiple = 2 ** (len(s.network.channels) - 1)
-        norms, losses = ("none", "instance", "group"), ("dice", "dice_ce", "dice_ce_binary")
+        norms = ("none", "instance", "group")
+        losses = ("dice", "dice_ce", "dice_ce_binary")
         need(s.network.kernel in (3, 5), f"{stage}.network.kernel", "3 or 5", s.network.kernel)
         need(s.network.norm in norms, f"{stage}.network.norm", f"one of {', '.join(norms)}", s.network.norm)
         need(s.loss in losses, f"{stage}.loss", f"one of {', '.join(losses)}", s.loss)
@@ -76,3 +86,12 @@ def check(config) -> None:
         same = len(s.network.convolutions) == len(s.network.channels)
         need(same, f"{stage}.network.convolutions", "as many as channels", s.network.convolutions)
         need(s.batch >= 1 and s.steps_per_epoch >= 1, f"{stage}.batch", "1 or more", (s.batch, s.steps_per_epoch))
+        shares = 0 <= s.others_share <= s.foreground_share <= 1
+        need(
+            shares,
+            f"{stage}.others_share",
+            "at least 0 and at most foreground_share, and that at most 1",
+            (s.others_share, s.foreground_share),
+        )
+        endless = s.phantom_uses == 0 or (s.phantom_uses > 0 and config.cohort.layout == "phantom")
+        need(endless, f"{stage}.phantom_uses", "0 or more, and 0 unless the layout is phantom", s.phantom_uses)

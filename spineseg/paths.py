@@ -29,6 +29,11 @@ def store_folder() -> Path:
     return project_root() / "data" / "derived" / "store"
 
 
+def weights_folder() -> Path:
+    """Folder of the weights that come with the project."""
+    return project_root() / "data" / "weights"
+
+
 def real_ct_folder() -> Path:
     """Folder of real CT pairs outside the project, `$SPINESEG_REALCT` or `../shared/data/realct`; may be absent."""
     default = project_root().parent / "shared" / "data" / "realct"

@@ -30,6 +30,18 @@ PROFILES: dict[str, dict[str, Any]] = {
         "fine.patch": (24, 32, 32), "fine.batch": 1, "fine.steps_per_epoch": 72, "fine.foreground_share": 0.95,
         "inference.patch": (48, 48, 48),
     },
+    # the weights that come with the project: phantoms without end, two cores or a GPU; `spineseg pack` boxes them
+    "boxed": {
+        "cohort.train": 1, "cohort.test": 40, "cohort.seed": 20270101, "cohort.spacing_mm": 1.5,
+        "cohort.neck_share": 0.5, "cohort.bone_only_share": 0.08,
+        "preparation.spacing_mm": 1.5, "preparation.coarse_spacing_mm": 9.0,
+        "coarse.network.channels": (16, 32, 64, 128), "coarse.network.convolutions": (1, 2, 2, 2),
+        "coarse.patch": (8, 8, 8), "coarse.steps_per_epoch": 50, "coarse.phantom_uses": 3,
+        "fine.network.channels": (16, 32, 64, 128), "fine.network.convolutions": (1, 2, 2, 2),
+        "fine.patch": (48, 48, 48), "fine.batch": 1, "fine.steps_per_epoch": 100, "fine.phantom_uses": 24,
+        "fine.foreground_share": 0.95, "fine.others_share": 0.15,
+        "training.epochs": 100, "training.ema_decay": 0.998,
+    },
     # one RTX 3060 12 GB or better, the Kaggle set as `spineseg fetch kaggle` leaves it
     "full": {
         "cohort.layout": "kaggle", "cohort.folder": "kaggle", "cohort.spacing_mm": 1.5,

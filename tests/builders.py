@@ -9,7 +9,7 @@ from spineseg.anatomy.labels import IDS, VERTEBRAE
 from spineseg.data import nifti
 
 
-def generate(seed, *, spacing_mm, needs=None, bone_only=None):
+def generate(seed, *, spacing_mm, spread=1.0, needs=None, bone_only=None):
     """A trunk with two vertebrae, in the shape that the project's generator returns."""
     rng = np.random.default_rng(seed)
     ct = rng.normal(-1000, 10, (16, 18, 20))

@@ -3,55 +3,57 @@ import pytest
 import torch
 
 from spineseg.config import Config
-from spineseg.learning.cascade import build, coarse_logits, drawn, fine_logits, guidance, level_channels, upsampled
+from spineseg.learning.cascade import build, coarse_logits, fine_logits, guidance, named, phases, upsampled
 
 SMOKE = Config.load("smoke")
 
 
-def test_a_sure_level_gives_its_own_coordinate():
+def test_neighbours_and_their_neighbours_differ_in_phase():
+    own = phases(torch.arange(26)).tolist()
+    assert own[0] == 0 and set(own[1:]) == {1, 2, 3}
+    assert all(len(set(own[i : i + 3])) == 3 for i in range(1, 24))
+
+
+def test_a_sure_level_gives_its_own_coordinate_and_phase():
     logits = torch.full((26, 1, 1, 1), -30.0)
     logits[6] = 30
-    level, sine, cosine, foreground = level_channels(logits, 4.0).flatten().tolist()
-    assert level == pytest.approx(6 / 25) and foreground == pytest.approx(1)
-    assert (sine, cosine) == (pytest.approx(np.sin(3 * np.pi), abs=1e-5), pytest.approx(-1))
+    guide = guidance(logits, SMOKE).flatten()
+    limit = SMOKE.guidance.limit
+    own = phases(torch.tensor([6])).item()
+    expected = [0.0, 0.0, 0.0, 0.0]
+    expected[own] = limit
+    assert guide[:4].tolist() == pytest.approx(expected, abs=1e-4)  # the others are kept at limit - limit
+    assert guide[4].item() == pytest.approx(6 / 25)
+    assert guide[5:].tolist() == pytest.approx([0.0, 1.0], abs=1e-5)
 
 
 def test_the_level_is_defined_in_the_background():
     logits = torch.zeros(26, 1, 1, 1)
     logits[0], logits[10] = 50, 20
-    channels = level_channels(logits, 4.0).flatten()
-    assert channels[0].item() == pytest.approx(10 / 25, abs=1e-4) and channels[3].item() < 1e-6
+    guide = guidance(logits, SMOKE).flatten()
+    assert guide[4].item() == pytest.approx(10 / 25, abs=1e-4) and guide[:4].argmax() == 0
+
+
+def test_within_the_limit_guidance_keeps_the_coarse_probabilities_of_background_and_phases():
+    logits = torch.randn(26, 3, 4, 5)
+    logits[0] += 3  # or 25 names together would exceed it
+    probability = logits.softmax(0)
+    own = phases(torch.arange(26))
+    summed = torch.stack([probability[own == p].sum(0) for p in range(4)])
+    torch.testing.assert_close(guidance(logits, SMOKE)[:4].softmax(0), summed)
 
 
 def test_an_untrained_fine_network_leaves_the_coarse_logits_alone():
-    network = build(SMOKE, "fine")
-    guide = torch.randn(1, 30, 8, 8, 8)
-    assert torch.equal(fine_logits(network, torch.rand(1, 1, 8, 8, 8), guide, SMOKE.guidance.period), guide[:, :26])
+    network, guide = build(SMOKE, "fine"), torch.randn(1, 7, 8, 8, 8)
+    assert torch.equal(fine_logits(network, torch.rand(1, 1, 8, 8, 8), guide), guide[:, :4])
 
 
-def test_the_last_two_outputs_move_names_along_the_level():
-    network = build(SMOKE, "fine")
-    network.head.bias.data[26:] = torch.tensor([3.0, 0.75])  # strength and shift
-    guide = torch.zeros(1, 30, 8, 8, 8)
-    guide[:, 26] = 6.25 / 25
-    names = fine_logits(network, torch.rand(1, 1, 8, 8, 8), guide, 4.0)[0, 1:, 0, 0, 0]
-    expected = 3 * np.cos(np.arange(1, 26) * np.pi / 2 - 7 * np.pi / 2)  # T1 leads, and each fourth name from it
-    assert names.tolist() == pytest.approx(expected.tolist(), abs=1e-5)
-
-
-def test_drawing_names_leaves_the_odds_of_vertebra_against_background():
-    torch.manual_seed(0)
-    logits, level, strength = torch.randn(2, 26, 3, 4, 5), 25 * torch.rand(2, 3, 4, 5), 4 * torch.rand(2, 3, 4, 5)
-    before, after = (z.softmax(1) for z in (logits, drawn(logits, level, strength, 4.0)))
-    torch.testing.assert_close(after[:, 0], before[:, 0])
-    assert (after - before).abs().max() > 0.1
-
-
-def test_guidance_is_logits_and_what_they_say_of_the_level():
-    with torch.no_grad():
-        guide = guidance(build(SMOKE, "coarse").eval(), torch.rand(1, 13, 18, 9), SMOKE)
-    assert guide.shape == (30, 13, 18, 9)
-    assert torch.equal(guide[26:], level_channels(guide[:26], SMOKE.guidance.period))
+def test_a_voxel_takes_the_likeliest_name_of_its_phase():
+    names = torch.zeros(25, 1, 1, 3)
+    names[9], names[10] = 5.0, 4.0  # ids 10 and 11
+    logits = torch.full((4, 1, 1, 3), -5.0)
+    logits[0, 0, 0, 0] = logits[phases(torch.tensor(10)), 0, 0, 1] = logits[phases(torch.tensor(11)), 0, 0, 2] = 5.0
+    assert named(logits, names)[0, 0].tolist() == [0, 10, 11]
 
 
 def test_coarse_logits_have_the_scans_own_size():

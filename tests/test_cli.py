@@ -69,7 +69,7 @@ def test_a_run_that_was_never_trained_is_named(home, ct, tmp_path, capsys):
 
 def test_an_unknown_profile_lists_the_known_ones(capsys):
     assert main(["train", "--profile", "huge"]) == 2
-    assert "smoke, demo, full" in capsys.readouterr().err
+    assert "smoke, demo, boxed, full" in capsys.readouterr().err
 
 
 def test_an_unknown_option_stops_before_anything_runs(home, capfd):

@@ -42,7 +42,7 @@ def test_a_profile_changes_what_it_names_and_nothing_else(profile):
 
 
 def test_an_unknown_profile_lists_the_known_ones():
-    with pytest.raises(ValueError, match="unknown profile 'demi'; known: smoke, demo, full"):
+    with pytest.raises(ValueError, match="unknown profile 'demi'; known: smoke, demo, boxed, full"):
         Config.load("demi")
 
 

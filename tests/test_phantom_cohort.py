@@ -94,13 +94,13 @@ def test_a_changed_generator_makes_the_cohort_again(smoke, monkeypatch):
 
 def test_every_other_case_shows_a_neck_where_half_must():
     half, none = (CohortConfig(train=6, neck_share=share) for share in (0.5, 0.0))
-    assert [bool(phantom_cohort._wish(i, half)["needs"]) for i in range(6)] == [False, True, False, True, False, True]
-    assert not any(phantom_cohort._wish(i, none)["needs"] for i in range(50))
+    assert [bool(phantom_cohort.wish(i, half)["needs"]) for i in range(6)] == [False, True, False, True, False, True]
+    assert not any(phantom_cohort.wish(i, none)["needs"] for i in range(50))
 
 
 def test_bone_alone_is_asked_of_training_phantoms_and_left_to_chance_elsewhere():
     config = CohortConfig(train=96, validation=8, test=20, neck_share=0.5, bone_only_share=0.13)
-    wishes = [phantom_cohort._wish(i, config) for i in range(124)]
+    wishes = [phantom_cohort.wish(i, config) for i in range(124)]
     bone = [i for i, wish in enumerate(wishes) if wish["bone_only"]]
     assert len(bone) == 12 and max(bone) < 96
     assert 4 <= sum(bool(wishes[i]["needs"]) for i in bone) <= 8  # as many with a neck as without

@@ -1,10 +1,21 @@
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
 
 from spineseg.config import Config
 from spineseg.learning.augment import Intensity, pose
-from spineseg.learning.sampling import Patches, TrainingCase, WholeScans, moved, padded, touched_box, whole_shift
+from spineseg.learning.sampling import (
+    Patches,
+    Rounds,
+    TrainingCase,
+    WholeScans,
+    moved,
+    padded,
+    touched_box,
+    whole_shift,
+)
 
 SMOKE = Config.load("smoke")
 
@@ -30,8 +41,9 @@ def case():
     fine, coarse = np.diag([6.0, 6, 6, 1]), np.diag([12.0, 12, 12, 1])
     coarse[:3, 3] = 3
     foreground = {int(v): np.argwhere(labels == v) for v in (19, 20)}
-    small = (image[::2, ::2, ::2].copy(), labels[::2, ::2, ::2].copy())
-    return TrainingCase("a", MemoryStore(image, labels), image.shape, fine, *small, coarse, foreground)
+    small = {"coarse_image": image[::2, ::2, ::2].copy(), "coarse_labels": labels[::2, ::2, ::2].copy()}
+    store, window = MemoryStore(image, labels), SMOKE.preparation
+    return TrainingCase.of("a", store, image.shape, fine, foreground, coarse_affine=coarse, preparation=window, **small)
 
 
 def shifted(i, j, k):
@@ -103,7 +115,7 @@ def test_poses_never_mirror():
 @pytest.mark.parametrize("kind", [WholeScans, Patches])
 def test_items_depend_on_seed_epoch_and_index_only(case, kind):
     stage = SMOKE.coarse if kind is WholeScans else SMOKE.fine
-    one, two = (kind([case], stage, SMOKE.training, 5) for _ in range(2))
+    one, two = (kind(Rounds([case]), stage, SMOKE.training, 5) for _ in range(2))
     one[0]  # an item drawn before changes nothing
     assert torch.equal(one[1]["image"], two[1]["image"]) and torch.equal(one[1]["labels"], two[1]["labels"])
     two.epoch = 1
@@ -111,12 +123,12 @@ def test_items_depend_on_seed_epoch_and_index_only(case, kind):
 
 
 def test_whole_scans_are_padded_to_the_stages_multiple(case):
-    items = WholeScans([case], SMOKE.coarse, SMOKE.training, 0)
+    items = WholeScans(Rounds([case]), SMOKE.coarse, SMOKE.training, 0)
     assert all(n % 16 == 0 for i in range(8) for n in items[i]["labels"].shape)
 
 
 def test_patches_see_vertebrae_about_as_often_as_asked(case):
-    items = Patches([case], SMOKE.fine, SMOKE.training, 0)
+    items = Patches(Rounds([case]), SMOKE.fine, SMOKE.training, 0)
     seen = []
     for epoch in range(20):
         items.epoch = epoch
@@ -125,7 +137,7 @@ def test_patches_see_vertebrae_about_as_often_as_asked(case):
 
 
 def test_a_patch_knows_its_place_in_the_coarse_scan(case):
-    item = Patches([case], SMOKE.fine, SMOKE.training, 0, augmented=False)[0]
+    item = Patches(Rounds([case]), SMOKE.fine, SMOKE.training, 0, augmented=False)[0]
     index = np.array([3, 4, 5, 1.0])
     world = case.coarse_affine @ item["to_coarse"] @ index
     step = item["to_coarse"][:3, :3]
@@ -146,3 +158,30 @@ def test_intensity_leaves_air_alone_and_stays_in_the_window():
         assert out.min() >= 0 and out.max() <= 1 and torch.equal(out, draw(image))
         if not draw.noise and not draw.blurred:
             assert out[:, :4].max() == 0
+
+
+def test_other_bone_is_what_is_bright_and_no_vertebra(case):
+    window = SMOKE.preparation
+    hu = case.coarse_image * (window.window_high_hu - window.window_low_hu) + window.window_low_hu
+    to_coarse = np.linalg.inv(case.coarse_affine) @ case.affine
+    at = np.rint(case.others @ to_coarse[:3, :3].T + to_coarse[:3, 3]).astype(int)
+    assert len(at) == ((hu > 130) & (case.coarse_labels == 0)).sum() > 0
+    assert (hu[tuple(at.T)] > 130).all() and (case.coarse_labels[tuple(at.T)] == 0).all()
+
+
+def test_patches_are_centred_on_other_bone_as_often_as_asked(case):
+    lone = dataclasses.replace(case, others=np.array([[2.0, 2.0, 2.0]]))
+    stage = dataclasses.replace(SMOKE.fine, patch=(4, 4, 4), foreground_share=1.0, others_share=0.4)
+    items = Patches(Rounds([lone]), stage, SMOKE.training, 0, augmented=False)
+    away = []
+    for epoch in range(100):
+        items.epoch = epoch
+        away += [np.linalg.norm(items[i]["to_coarse"][:3, 3]) < 5 for i in range(len(items))]
+    assert np.mean(away) == pytest.approx(0.4, abs=0.08)
+
+
+def test_rounds_visit_every_case_once_each_time_round():
+    rounds = Rounds(["a", "b", "c"])
+    visits = [rounds.at(3, position) for position in range(30)]
+    assert all(sorted(visits[i : i + 3]) == ["a", "b", "c"] for i in range(0, 30, 3))
+    assert len({tuple(visits[i : i + 3]) for i in range(0, 30, 3)}) > 1

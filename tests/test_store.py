@@ -18,7 +18,7 @@ import pytest
 import torch
 
 from spineseg.config import ClusterConfig, Config
-from spineseg.data import cohort, digest, geometry, nifti, parallel, store
+from spineseg.data import cohort, digest, geometry, nifti, parallel, store, voxels
 from spineseg.errors import CaseError
 from spineseg.paths import real_ct_folder, store_folder
 
@@ -132,14 +132,14 @@ def test_foreground_coordinates_hold_their_class(config):
     labels, found = prepared.load("p0").labels, prepared.foreground("p0")
     assert set(found) == {20, 21}
     for value, where in found.items():
-        assert len(where) == min((labels == value).sum(), store.FOREGROUND_VOXELS)
+        assert len(where) == min((labels == value).sum(), voxels.FOREGROUND_VOXELS)
         assert (labels[tuple(where.T)] == value).all() and len(np.unique(where, axis=0)) == len(where)
 
 
 def test_foreground_of_a_large_class_is_an_even_selection(monkeypatch):
-    monkeypatch.setattr(store, "FOREGROUND_VOXELS", 50)
+    monkeypatch.setattr(voxels, "FOREGROUND_VOXELS", 50)
     labels = np.ones((10, 20, 30), np.uint8)
-    where = store._foreground(labels)[1]
+    where = voxels.foreground_of(labels)[1]
     assert where.shape == (50, 3) and where[0].tolist() == [0, 0, 0] and where[-1].tolist() == [9, 19, 29]
 
 

@@ -50,7 +50,8 @@ def make_phantoms(config: Config, *, generate: Callable | None = None, progress:
 
     Args:
         config: `cohort` says how many, where, from which seed.
-        generate: Takes the seed, `spacing_mm`, `needs` and `bone_only`, returns a phantom; None is the project's own.
+        generate: Takes the seed, `spacing_mm`, `spread`, `needs` and `bone_only`, returns a phantom; None is the
+            project's own.
         progress: Show a bar.
 
     Returns:
@@ -68,8 +69,8 @@ def make_phantoms(config: Config, *, generate: Callable | None = None, progress:
         raise CaseError("not-phantoms", folder, found, "an empty folder or a phantom cohort", remedy)
     if generate is None:
         from spineseg.anatomy.phantom import generate
-    recipe = {"spacing_mm": config.cohort.spacing_mm, "code": source_hash(generate)}
-    own = [recipe | _wish(i, config.cohort) for i in range(n_phantoms(config))]
+    recipe = {"spacing_mm": config.cohort.spacing_mm, "spread": config.cohort.spread, "code": source_hash(generate)}
+    own = [recipe | wish(i, config.cohort) for i in range(n_phantoms(config))]
     done = recipe | {"count": len(own), "recipes": hashlib.sha256(json.dumps(own).encode()).hexdigest()}
     seal = folder / "cohort.json"
     jobs = [(generate, folder, i, recipe) for i, recipe in enumerate(own) if not _is_made(folder, i, recipe)]
@@ -87,10 +88,10 @@ def make_phantoms(config: Config, *, generate: Callable | None = None, progress:
     return folder
 
 
-def _wish(index: int, cohort: CohortConfig) -> dict:
+def wish(index: int, cohort: CohortConfig, *, trains: bool = False) -> dict:
     """Seed of a phantom, what its view must hold and whether it is bone alone: both spread evenly over the cases."""
     neck = _is_due(index, cohort.neck_share)
-    bone = index < cohort.train and _is_due(index, cohort.bone_only_share)
+    bone = (trains or index < cohort.train) and _is_due(index, cohort.bone_only_share)
     return {"seed": cohort.seed + index, "needs": ["C3"] if neck else None, "bone_only": True if bone else None}
 
 
@@ -108,7 +109,7 @@ def source_hash(function: Callable) -> str:
 def _make_one(job) -> None:
     generate, folder, index, recipe = job
     name = case_name(index)
-    asked = {k: recipe[k] for k in ("spacing_mm", "needs", "bone_only")}
+    asked = {k: recipe[k] for k in ("spacing_mm", "spread", "needs", "bone_only")}
     phantom = generate(recipe["seed"], **asked)
     nifti.write(folder / "volumes" / f"{name}.nii", np.asarray(phantom.ct_hu, np.int16), phantom.affine)
     nifti.write(folder / "segmentations" / f"{name}.nii", np.asarray(phantom.labels, np.uint8), phantom.affine)

@@ -21,13 +21,13 @@ from spineseg.data.digest import code_version, content_hash
 from spineseg.data.parallel import map_cases
 from spineseg.data.preparation import PreparedCase, prepare_arrays, prepare_case
 from spineseg.data.reference import no_scan, reference_hash
+from spineseg.data.voxels import foreground_of, read_box, unit
 from spineseg.errors import CaseError
 from spineseg.paths import store_folder
 
 __all__ = ["PreparedCase", "Store", "key", "prepare_arrays", "prepare_case", "prepare_cohort", "prune"]
 
 CHUNK, BLOCK = 64, 32  # voxels per side: compressed together, and the least that is decompressed
-FOREGROUND_VOXELS = 4000  # coordinates kept per class, for drawing patch centres
 LEFTOVER_S = 24 * 3600.0  # an unfinished folder that nobody has written to for so long is nobody's
 ARRAYS = ("image", "labels", "coarse_image", "coarse_labels")
 
@@ -71,7 +71,7 @@ class Store:
         values = {name: np.asarray(arrays[name][:]) if name in arrays else None for name in ARRAYS}
         geometry_of = {k: np.array(arrays["meta"][k]) for k in ("affine", "coarse_affine", "original_affine")}
         for name in ("image", "coarse_image"):
-            values[name] = _unit(values[name])
+            values[name] = unit(values[name])
         shape, scan_hash = tuple(arrays["meta"]["original_shape"]), arrays["meta"]["scan_hash"]
         return PreparedCase(case=case, original_shape=shape, scan_hash=scan_hash, **values, **geometry_of)
 
@@ -79,7 +79,7 @@ class Store:
         """The coarse scan alone: `coarse_image` float32 in [0, 1], `coarse_labels`, `coarse_affine`, `fine_affine`."""
         arrays = self._arrays(case)
         return {
-            "coarse_image": _unit(np.asarray(arrays["coarse_image"][:])),
+            "coarse_image": unit(np.asarray(arrays["coarse_image"][:])),
             "coarse_labels": np.asarray(arrays["coarse_labels"][:]),
             "coarse_affine": np.array(arrays["meta"]["coarse_affine"]),
             "fine_affine": np.array(arrays["meta"]["affine"]),
@@ -97,20 +97,8 @@ class Store:
             Image float32 in [0, 1] and labels uint8 (None without segmentation), both of `shape`.
         """
         arrays = self._arrays(case)
-        full = arrays["image"].shape
-        inside = [slice(max(s, 0), max(min(s + n, f), 0)) for s, n, f in zip(start, shape, full, strict=True)]
-        into = tuple(slice(i.start - s, i.stop - s) for i, s in zip(inside, start, strict=True))
-        empty = any(i.start >= i.stop for i in inside)
-        patches = []
-        for name in ("image", "labels"):
-            if name not in arrays:
-                patches.append(None)
-                continue
-            patch = np.zeros(tuple(int(n) for n in shape), np.uint8)
-            if not empty:
-                patch[into] = arrays[name][tuple(inside)]
-            patches.append(patch)
-        return _unit(patches[0]), patches[1]
+        labels = read_box(arrays["labels"], start, shape) if "labels" in arrays else None
+        return unit(read_box(arrays["image"], start, shape)), labels
 
     def shape(self, case: str) -> tuple[int, int, int]:
         """Voxels of the fine grid."""
@@ -228,7 +216,7 @@ def _write(final: Path, prepared: PreparedCase, row, config: Config) -> None:
             array = getattr(prepared, name)
             if array is not None:
                 _write_array(folder / f"{name}.b2nd", array)
-        coordinates = _foreground(prepared.labels) if prepared.labels is not None else {}
+        coordinates = foreground_of(prepared.labels) if prepared.labels is not None else {}
         np.savez(folder / "foreground.npz", **{str(value): where for value, where in coordinates.items()})
         meta = {k: getattr(prepared, k).tolist() for k in ("affine", "coarse_affine", "original_affine")}
         meta["scan_hash"] = prepared.scan_hash
@@ -270,25 +258,6 @@ def _open(folder: Path) -> dict | None:
         return opened
     except (OSError, ValueError, KeyError):
         return None
-
-
-def _foreground(labels: np.ndarray) -> dict[int, np.ndarray]:
-    flat = np.flatnonzero(labels)
-    values = labels.reshape(-1)[flat]
-    order = np.argsort(values, kind="stable")
-    present, counts = np.unique(values, return_counts=True)
-    result, first = {}, 0
-    for value, count in zip(present.tolist(), counts.tolist(), strict=True):
-        where, first = flat[order[first : first + count]], first + count
-        evenly = np.linspace(0, len(where) - 1, min(len(where), FOREGROUND_VOXELS)).astype(int)
-        result[value] = np.stack(np.unravel_index(where[evenly], labels.shape), 1).astype(np.int32)
-    return result
-
-
-def _unit(stored: np.ndarray) -> np.ndarray:
-    values = stored.astype(np.float32)
-    values /= np.float32(255)  # in place: half the time
-    return values
 
 
 def _sha256(path: Path) -> str:

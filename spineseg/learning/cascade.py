@@ -1,4 +1,4 @@
-"""The cascade: a coarse network names vertebrae on the whole scan, a fine one corrects its logits patch by patch."""
+"""The cascade: a coarse network names the whole scan; a fine one outlines vertebrae and tells neighbours apart."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ from spineseg.data.geometry import resample_image
 from spineseg.learning.sampling import padded, padding
 from spineseg.learning.vnet import VNet
 
-EXTRA_CHANNELS = 4  # into the fine network: level (linear, sine, cosine) and foreground probability
-DRAW_CHANNELS = 2  # out of it, beside the logits: how strongly names are drawn to a level, and the level's correction
+STAGES = ("coarse", "fine")
+PHASES = 3  # names repeat their phase after three vertebrae, so that neighbours, and their neighbours, differ
+LEVEL_CHANNELS = 3  # where along the spine: linear, sine, cosine
 
 
 def build(config: Config, network: str) -> VNet:
@@ -27,13 +28,13 @@ def build(config: Config, network: str) -> VNet:
         network: `baseline`, `coarse` or `fine`.
 
     Returns:
-        A V-Net with 26 outputs; the fine one has four inputs and two outputs more, and its head starts at zero.
+        A V-Net with 26 outputs; the fine one has four inputs more and four outputs, and its head starts at zero.
     """
     fine = network == "fine"
     stage, window = getattr(config, network), config.preparation
     width = window.window_high_hu - window.window_low_hu
     standard = ((window.centre_hu - window.window_low_hu) / width, window.unit_hu / width)
-    inputs, outputs = 1 + EXTRA_CHANNELS * fine, N_CLASSES + DRAW_CHANNELS * fine
+    inputs, outputs = (2 + LEVEL_CHANNELS, 1 + PHASES) if fine else (1, N_CLASSES)
     return VNet(inputs, outputs, stage.network, zero_head=fine, standard=standard)
 
 
@@ -58,82 +59,68 @@ def coarse_logits(network: nn.Module, image: Tensor, multiple) -> Tensor:
     return logits[:, : image.shape[1], : image.shape[2], : image.shape[3]].float()
 
 
-def guidance(network: nn.Module, image: Tensor, config: Config) -> Tensor:
-    """What the fine stage takes from the coarse one: its logits, and what they say of level and foreground.
-
-    Args:
-        network: The coarse V-Net.
-        image: `(1, I, J, K)` coarse scan in window units.
-        config: Padding multiple and period.
-
-    Returns:
-        float32 `(30, I, J, K)`: 26 logits and the four `level_channels`.
-    """
-    logits = coarse_logits(network, image, config.coarse.patch)
-    return torch.cat((logits, level_channels(logits, config.guidance.period)))
+def phases(labels: Tensor) -> Tensor:
+    """Phase of each label: 0 for background, else 1, 2 or 3, from one vertebra to the next down the spine."""
+    return torch.where(labels > 0, labels % PHASES + 1, 0)
 
 
-def level_channels(logits: Tensor, period: float) -> Tensor:
-    """What the coarse logits say about level and foreground, as inputs of the fine network.
+def guidance(logits: Tensor, config: Config) -> Tensor:
+    """What the fine stage is told: logits of background and the three phases, and which level this is.
 
-    The level is the mean identifier of the 25 under their own softmax, so it is defined in the background too.
+    A phase has the summed probability of its names. Log-odds are cut off: where the coarse stage is sure and wrong, the
+    fine one must be able to say so. The level is the mean identifier of the 25 under their own softmax, so it is
+    defined in the background too.
 
     Args:
         logits: `(26, I, J, K)` coarse logits.
-        period: Vertebrae per turn: neighbours differ, and which way is up is plain.
+        config: Limit of the log-odds.
 
     Returns:
-        `(4, I, J, K)`: level / 25, its sine and cosine, foreground probability.
+        `(7, I, J, K)`: 4 logits, the background's 0; level / 25, and its sine and cosine, one turn for three vertebrae.
     """
+    limit = config.guidance.limit
+    names = logits[1:].log_softmax(0)
+    phase = torch.stack([names[(p - 1) % PHASES :: PHASES].logsumexp(0) for p in range(PHASES)])  # phase p + 1
+    odds = (logits[1:].logsumexp(0) - logits[0]).clamp(-limit, limit)
     ids = torch.arange(1, N_CLASSES, dtype=logits.dtype, device=logits.device)
-    level = (logits[1:].softmax(0) * ids[:, None, None, None]).sum(0)  # no matrix product: autocast would round it
-    turn = level * (2 * math.pi / period)
-    foreground = torch.sigmoid(logits[1:].logsumexp(0) - logits[0])
-    return torch.stack([level / N_VERTEBRAE, turn.sin(), turn.cos(), foreground])
+    level = (names.exp() * ids[:, None, None, None]).sum(0)  # no matrix product: autocast would round it
+    turn = level * (2 * math.pi / PHASES)
+    channels = torch.stack([torch.zeros_like(odds), level / N_VERTEBRAE, turn.sin(), turn.cos()])
+    return torch.cat((channels[:1], odds + phase.clamp(min=-limit), channels[1:]))
 
 
 def upsampled(guide: Tensor, to_coarse: np.ndarray, shape) -> Tensor:
-    """Guidance `(30, i, j, k)` on a fine grid of `shape`, trilinear, edge repeated."""
+    """Guidance `(7, i, j, k)` on a fine grid of `shape`, trilinear, edge repeated."""
     return resample_image(guide, np.eye(4), to_coarse, shape, antialias=False)
 
 
-def fine_logits(network: nn.Module, image: Tensor, guide: Tensor, period: float) -> Tensor:
-    """Coarse logits plus the fine network's correction, names drawn to the level as the fine network corrects it.
+def fine_logits(network: nn.Module, image: Tensor, guide: Tensor) -> Tensor:
+    """Coarse logits of background and the three phases plus the fine network's correction.
 
     Args:
-        network: The fine V-Net, five inputs and 28 outputs.
+        network: The fine V-Net, five inputs and four outputs.
         image: `(N, 1, I, J, K)` patch in window units.
-        guide: `(N, 30, I, J, K)`, `guidance` on the patch's grid.
-        period: Vertebrae per turn, as in `level_channels`.
+        guide: `(N, 7, I, J, K)`, `guidance` on the patch's grid.
 
     Returns:
-        float32 `(N, 26, I, J, K)`; the coarse logits as they are while the network gives zeros.
+        float32 `(N, 4, I, J, K)`; the coarse logits as they are while the network gives zeros.
     """
-    out = network(torch.cat((image, guide[:, N_CLASSES:]), 1)).float()
-    strength, shift = out[:, N_CLASSES:].unbind(1)
-    return drawn(guide[:, :N_CLASSES] + out[:, :N_CLASSES], guide[:, N_CLASSES] * N_VERTEBRAE + shift, strength, period)
+    coarse, level = guide[:, : PHASES + 1], guide[:, PHASES + 1 :]
+    vertebra = coarse[:, 1:].logsumexp(1, keepdim=True).sigmoid()
+    return coarse + network(torch.cat((image, vertebra, level), 1)).float()
 
 
-def drawn(logits: Tensor, level: Tensor, strength: Tensor, period: float) -> Tensor:
-    """Draw names towards a level; the odds of vertebra against background stay.
-
-    To which of two neighbours a voxel between them belongs is the same question at every level, but corrections by name
-    make a network learn it 25 times. Here one number moves a voxel up or down, whatever its name.
+def named(logits: Tensor, names: Tensor) -> Tensor:
+    """Labels of one patch: the likeliest coarse name of each voxel among those of its phase.
 
     Args:
-        logits: `(N, 26, I, J, K)`.
-        level: `(N, I, J, K)` identifiers, fractions between them.
-        strength: `(N, I, J, K)`, what a name at the level itself gains.
-        period: Vertebrae until the wave repeats; which of its crests is meant, the logits tell.
+        logits: `(4, I, J, K)` of `fine_logits`.
+        names: `(25, I, J, K)` coarse logits of the names on the patch's grid.
 
     Returns:
-        `(N, 26, I, J, K)`.
+        int64 `(I, J, K)`, 0 to 25.
     """
-    names, turn = logits[:, 1:], 2 * math.pi / period
-    ids = torch.arange(1, N_CLASSES, dtype=names.dtype, device=names.device).view(1, -1, 1, 1, 1) * turn
-    level = level * turn
-    cosine, sine = (strength * level.cos())[:, None], (strength * level.sin())[:, None]
-    # strength * cos(ids - level) is added; no matrix product, as above
-    moved = torch.addcmul(torch.addcmul(names, ids.cos(), cosine), ids.sin(), sine)
-    gained = moved.logsumexp(1, keepdim=True) - names.logsumexp(1, keepdim=True)
-    return torch.cat((logits[:, :1] + gained, moved), 1)
+    phase = logits.argmax(0)
+    own = phases(torch.arange(1, N_CLASSES, device=names.device)).view(-1, 1, 1, 1)
+    label = torch.where(own == phase, names, -math.inf).argmax(0) + 1
+    return torch.where(phase > 0, label, 0)

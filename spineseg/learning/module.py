@@ -4,27 +4,25 @@ from __future__ import annotations
 
 import math
 import time
-from collections import OrderedDict
 from pathlib import Path
 
 import lightning as L
 import torch
-from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
 from spineseg.anatomy.labels import REGIONS
 from spineseg.config import Config
 from spineseg.learning import checkpoints
-from spineseg.learning.cascade import build, fine_logits, guidance, upsampled
-from spineseg.learning.losses import loss_by_name
+from spineseg.learning.boxed import start_from
+from spineseg.learning.cascade import STAGES, build
 from spineseg.learning.precision import faster_precision
 from spineseg.learning.runs import append_rows
 from spineseg.learning.sampling import collate
 from spineseg.learning.schedule import MovingAverage, learning_rate
+from spineseg.learning.tasks import Naming, Outlining
 from spineseg.learning.validation import Tally
 
-KEPT_BYTES = 2**30  # of guidance, on the device; the whole demo cohort fits
 VALIDATION_COLUMNS = (
     "validation_loss",
     *(f"dice_{region}" for region in REGIONS),
@@ -60,10 +58,8 @@ class NetworkTraining(L.LightningModule):
         self.adam = torch.optim.AdamW(
             self.network.parameters(), lr=0.0, weight_decay=config.training.weight_decay, fused=True
         )
-        self.loss = loss_by_name(self.stage.loss, naming=self.stage.naming_weight)
+        self.task = Naming(self.stage) if coarse is None else Outlining(config, coarse)
         self.items, self.validation = items, validation
-        self.guides: OrderedDict[str, Tensor] = OrderedDict()
-        self.coarse = [coarse.eval()] if coarse is not None else []  # a list, so that it is not a part of this module
         self.done_epochs, self.done_steps, self.skipped, self.best, self.seconds = 0, 0, 0, -1.0, 0.0
         self.precision, self.coarse_hash, self.resumed_at = config.training.precision, coarse_hash, 0
         self.total_steps = config.training.epochs * self.stage.steps_per_epoch
@@ -75,6 +71,9 @@ class NetworkTraining(L.LightningModule):
 
     def _resume(self) -> None:
         if not self.path("last").is_file():
+            if self.config.training.start and self.name in STAGES:
+                start_from(self.network, self.name)
+                self.average = MovingAverage(self.network, self.config.training.ema_decay)
             return
         tensors, state = checkpoints.load(self.path("last"))
         self.network.load_state_dict(checkpoints.part(tensors, "network"))
@@ -100,36 +99,13 @@ class NetworkTraining(L.LightningModule):
     def _autocast(self):
         return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.precision == "bf16")
 
-    def logits(self, batch: dict, network=None) -> Tensor:
-        """Logits `(N, 26, I, J, K)` of a batch; the fine stage runs the coarse network first."""
-        network = network or self.network
-        with self._autocast():
-            if not self.coarse:
-                return network(batch["image"]).float()
-            shape = batch["image"].shape[2:]
-            with torch.no_grad():
-                guides = [self._guide(case, c) for case, c in zip(batch["case"], batch["coarse"], strict=True)]
-                guide = torch.stack([upsampled(g, m, shape) for g, m in zip(guides, batch["to_coarse"], strict=True)])
-            return fine_logits(network, batch["image"], guide, self.config.guidance.period)
-
-    def _guide(self, case: str, image: Tensor) -> Tensor:
-        """Guidance of a case; that of the latest cases is kept, since the coarse network no longer changes."""
-        if case not in self.guides:
-            self.guides[case] = guidance(self.coarse[0], image, self.config)
-            while sum(t.nbytes for t in self.guides.values()) > KEPT_BYTES:
-                self.guides.popitem(last=False)
-            if case not in self.guides:  # larger than all that may be kept
-                return guidance(self.coarse[0], image, self.config)
-        self.guides.move_to_end(case)
-        return self.guides[case]
-
     def on_fit_start(self) -> None:
         """Settle the precision, once for the whole run, and open the progress bar over all steps that are left."""
         if self.precision == "auto":
             self.precision = faster_precision(
                 self.network, [max(2 * self.network.multiple, min(32, n)) for n in self.stage.patch]
             )
-        self.coarse = [c.to(self.device) for c in self.coarse]
+        self.task.to(self.device)
         self.average.weights = {n: t.to(self.device) for n, t in self.average.weights.items()}
         self.bar = tqdm(total=self.total_steps, initial=self.done_steps, desc=self.name, unit="step", mininterval=2.0)
 
@@ -145,7 +121,8 @@ class NetworkTraining(L.LightningModule):
             self.done_steps, total=self.total_steps, peak=peak, warmup_share=share, resumed_at=self.resumed_at
         )
         self.adam.param_groups[0]["lr"] = rate
-        loss = self.loss(self.logits(batch), batch["labels"])
+        with self._autocast():
+            loss = self.task.loss(self.network, batch)
         if not torch.isfinite(loss):
             raise FloatingPointError(f"{self.name}: loss is {loss.item()} at step {self.done_steps} on {batch['case']}")
         self.adam.zero_grad(set_to_none=True)
@@ -212,6 +189,7 @@ class NetworkTraining(L.LightningModule):
         )
         for i in range(len(self.validation)):
             batch = self.transfer_batch_to_device(collate([self.validation[i]]), self.device, 0)
-            logits = self.logits(batch, network)
-            tally.add(logits, batch["labels"], self.loss(logits, batch["labels"]).item())
+            with self._autocast():
+                loss, labels = self.task.judge(network, batch)
+            tally.add(batch["labels"][0], labels, loss.item())
         return tally

@@ -39,6 +39,11 @@ def faster_precision(network: nn.Module, patch) -> str:
     return min(times, key=lambda kind: statistics.median(times[kind][1:]))
 
 
+def bf16_pays(device: torch.device) -> bool:
+    """Whether weights trained in bf16 are best run in it here: not on a processor that would have to emulate it."""
+    return device.type != "cpu" or _cpu_computes_bf16()
+
+
 def _cpu_computes_bf16() -> bool:
     """Whether oneDNN has bf16 kernels for this processor; some are faster than fp32, some are not."""
     return torch.backends.mkldnn.is_available() and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())

@@ -19,7 +19,7 @@ from spineseg.errors import CaseError
 
 COLUMNS = ["case", "split", "content"]  # of splits.csv
 FREE = ("training.epochs",)  # may change from one call to the next
-FREE_SECTIONS = ("cluster", "inference", "evaluation", "report")  # say nothing about the weights
+FREE_SECTIONS = ("cluster", "inference", "order", "evaluation", "report")  # say nothing about the weights
 PACKAGES = ("torch", "numpy", "pandas", "lightning", "nibabel", "safetensors", "spineseg")
 
 

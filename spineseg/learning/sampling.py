@@ -11,10 +11,12 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from spineseg.config import StageConfig, TrainingConfig
+from spineseg.config import PreparationConfig, StageConfig, TrainingConfig
 from spineseg.data.geometry import resample_image, resample_labels
 from spineseg.data.store import Store
 from spineseg.learning.augment import Intensity, pose
+
+BRIGHT_HU = 130.0  # of a coarse voxel that holds bone or contrast medium
 
 
 def touched_box(to_volume: np.ndarray, shape, size) -> tuple[np.ndarray, np.ndarray]:
@@ -40,13 +42,14 @@ class TrainingCase:
 
     Attributes:
         case: Name.
-        store: Gives patches of the fine grid.
+        store: Gives patches of the fine grid: has `Store.read_patch`.
         shape: Of the fine grid.
         affine: `(4, 4)` of the fine grid.
         coarse_image: `(i, j, k)` float32 in window units.
         coarse_labels: `(i, j, k)` uint8.
         coarse_affine: `(4, 4)` of the coarse grid.
         foreground: Voxel indices `(n, 3)` of each class present on the fine grid.
+        others: `(n, 3)` fine indices, fractions between voxels, of what is as bright as bone and no vertebra.
     """
 
     case: str
@@ -57,14 +60,28 @@ class TrainingCase:
     coarse_labels: np.ndarray
     coarse_affine: np.ndarray
     foreground: dict[int, np.ndarray]
+    others: np.ndarray
 
     @classmethod
     def open(cls, store: Store, case: str) -> TrainingCase:
         """Look a case up in a store of prepared cases."""
         coarse = store.load_coarse(case)
-        return cls(
-            case, store, store.shape(case), coarse.pop("fine_affine"), **coarse, foreground=store.foreground(case)
-        )
+        affine, foreground, preparation = coarse.pop("fine_affine"), store.foreground(case), store.config.preparation
+        return cls.of(case, store, store.shape(case), affine, foreground, preparation=preparation, **coarse)
+
+    @classmethod
+    def of(
+        cls, case: str, store, shape, affine: np.ndarray, foreground: dict[int, np.ndarray], *, coarse_image,
+        coarse_labels, coarse_affine, preparation: PreparationConfig,
+    ) -> TrainingCase:  # fmt: skip
+        """Put a case together; `others` follows from the rest."""
+        width = preparation.window_high_hu - preparation.window_low_hu
+        bright = coarse_image > (BRIGHT_HU - preparation.window_low_hu) / width
+        others = np.argwhere(bright & (coarse_labels == 0))
+        to_fine = np.linalg.inv(affine) @ coarse_affine
+        others = others @ to_fine[:3, :3].T + to_fine[:3, 3]
+        coarse = (coarse_image, coarse_labels, coarse_affine)
+        return cls(case, store, shape, affine, *coarse, foreground, others)
 
     def cut(self, grid: np.ndarray, shape) -> tuple[Tensor, Tensor]:
         """A patch of image `(1, *shape)` float32 and labels `(*shape)` int64; air and background outside the scan."""
@@ -117,13 +134,13 @@ class WholeScans(Dataset):
     """Coarse-stage items: one whole scan, or a part of it as a smaller field of view would show it.
 
     Args:
-        cases: Training cases.
+        cases: Training cases by position, `Rounds` or `EndlessCases`.
         stage: Gives the padding multiple and the number of items.
         training: Augmentation.
         seed: Of every draw, together with the epoch and the index.
     """
 
-    def __init__(self, cases: list[TrainingCase], stage: StageConfig, training: TrainingConfig, seed: int):
+    def __init__(self, cases, stage: StageConfig, training: TrainingConfig, seed: int):
         self.cases, self.stage, self.training, self.seed, self.epoch = cases, stage, training, seed, 0
 
     def __len__(self) -> int:
@@ -131,7 +148,7 @@ class WholeScans(Dataset):
 
     def __getitem__(self, index: int) -> dict:
         rng = np.random.default_rng([self.seed, self.epoch, index])
-        case = _turn(self.cases, self.seed, self.epoch * len(self) + index)
+        case = self.cases.at(self.seed, self.epoch * len(self) + index)
         size = np.array(case.coarse_image.shape)
         shape = size.copy()
         if rng.random() < self.training.narrowed_share:  # lengthwise, and half of the time across
@@ -168,7 +185,7 @@ class Patches(Dataset):
     """Fine-stage and baseline items: a patch on the fine grid, most of them centred on a vertebra.
 
     Args:
-        cases: Training cases.
+        cases: Training cases by position, `Rounds` or `EndlessCases`.
         stage: Patch size, foreground share and number of items.
         training: Augmentation.
         seed: Of every draw, together with the epoch and the index.
@@ -184,11 +201,14 @@ class Patches(Dataset):
 
     def __getitem__(self, index: int) -> dict:
         rng = np.random.default_rng([self.seed, self.epoch, index])
-        case = _turn(self.cases, self.seed, self.epoch * len(self) + index)
+        case = self.cases.at(self.seed, self.epoch * len(self) + index)
         patch = np.array(self.stage.patch)
-        if case.foreground and rng.random() < self.stage.foreground_share:
+        kind, others = rng.random(), self.stage.others_share
+        if case.foreground and kind < self.stage.foreground_share - others:
             voxels = case.foreground[int(rng.choice(sorted(case.foreground)))]  # every class as often as the others
             centre = voxels[rng.integers(len(voxels))] + rng.uniform(-0.25, 0.25, 3) * patch
+        elif len(case.others) and kind < self.stage.foreground_share:
+            centre = case.others[rng.integers(len(case.others))] + rng.uniform(-0.25, 0.25, 3) * patch
         else:
             centre = rng.uniform(0, 1, 3) * np.array(case.shape)
         turned = self.augmented and rng.random() < self.training.turned_share
@@ -208,7 +228,7 @@ class StillPatches(Dataset):
 
     def __init__(self, cases: list[TrainingCase], stage: StageConfig, training: TrainingConfig):
         self.each = training.validation_patches
-        self.single = [Patches([case], stage, training, i, augmented=False) for i, case in enumerate(cases)]
+        self.single = [Patches(Rounds([case]), stage, training, i, augmented=False) for i, case in enumerate(cases)]
 
     def __len__(self) -> int:
         return len(self.single) * self.each
@@ -218,11 +238,17 @@ class StillPatches(Dataset):
         return self.single[case][patch]
 
 
-def _turn(cases: list[TrainingCase], seed: int, position: int) -> TrainingCase:
-    """The case at a position in an endless sequence that visits all cases, newly shuffled each time round."""
-    round_, place = divmod(position, len(cases))
-    order = np.random.default_rng([seed, 7919, round_]).permutation(len(cases))
-    return cases[order[place]]
+class Rounds:
+    """Training cases by position in a sequence that visits all of them, newly shuffled each time round."""
+
+    def __init__(self, cases: list[TrainingCase]):
+        self.cases = cases
+
+    def at(self, seed: int, position: int) -> TrainingCase:
+        """The case that the item at a position is cut from."""
+        round_, place = divmod(position, len(self.cases))
+        order = np.random.default_rng([seed, 7919, round_]).permutation(len(self.cases))
+        return self.cases[order[place]]
 
 
 def _crop_centre(case: TrainingCase, size, shape, rng) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import warnings
 
@@ -16,12 +17,13 @@ from spineseg.data.splits import refuse_leaks, split
 from spineseg.data.store import prepare_cohort
 from spineseg.errors import CaseError
 from spineseg.learning import checkpoints, runs
-from spineseg.learning.cascade import build
+from spineseg.learning.cascade import STAGES, build
+from spineseg.learning.endless import EndlessCases
 from spineseg.learning.module import NetworkTraining
-from spineseg.learning.sampling import Patches, StillPatches, StillScans, TrainingCase, WholeScans
+from spineseg.learning.sampling import Patches, Rounds, StillPatches, StillScans, TrainingCase, WholeScans
 
 SHOWN = 3  # refused cases that a warning names
-METHODS = {"baseline": ("baseline",), "cascade": ("coarse", "fine")}
+METHODS = {"baseline": ("baseline",), "cascade": STAGES}
 
 
 def train(config: Config, method: str) -> pd.DataFrame:
@@ -91,11 +93,12 @@ def load_network(config: Config, name: str, which: str = "best") -> tuple[torch.
 def _train_network(config: Config, name: str, folder, cases: dict, coarse, coarse_hash: str) -> None:
     stage, options = getattr(config, name), config.training
     stage_seed = options.seed * 10 + ("baseline", "coarse", "fine").index(name)
+    supply = EndlessCases(config, name, stage.phantom_uses) if stage.phantom_uses else Rounds(cases["train"])
     if name == "coarse":
-        items = WholeScans(cases["train"], stage, options, stage_seed)
+        items = WholeScans(supply, stage, options, stage_seed)
         validation = StillScans(cases["validation"], stage)
     else:
-        items = Patches(cases["train"], stage, options, stage_seed)
+        items = Patches(supply, stage, options, stage_seed)
         validation = StillPatches(cases["validation"], stage, options)
     module = NetworkTraining(config, name, folder, items, validation, coarse, coarse_hash)
     left = options.epochs - module.done_epochs
@@ -111,4 +114,5 @@ def _train_network(config: Config, name: str, folder, cases: dict, coarse, coars
             enable_progress_bar=False, enable_model_summary=False, num_sanity_val_steps=0,
             reload_dataloaders_every_n_epochs=1,
         )  # fmt: skip
-        trainer.fit(module)
+        with contextlib.closing(supply) if stage.phantom_uses else contextlib.nullcontext():
+            trainer.fit(module)

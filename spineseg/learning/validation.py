@@ -23,10 +23,9 @@ class Tally:
         self.found, self.seen = np.zeros(N_CLASSES), np.zeros(N_CLASSES)
         self.losses: list[float] = []
 
-    def add(self, logits: torch.Tensor, labels: torch.Tensor, loss: float) -> None:
-        """Add one item: `(1, 26, I, J, K)` logits and `(1, I, J, K)` labels."""
-        reference = labels[0].to(torch.uint8).cpu().numpy()
-        prediction = logits[0].argmax(0).to(torch.uint8).cpu().numpy()
+    def add(self, reference: torch.Tensor, prediction: torch.Tensor, loss: float) -> None:
+        """Add one item: two label maps `(I, J, K)`, and its loss."""
+        reference, prediction = (labels.to(torch.uint8).cpu().numpy() for labels in (reference, prediction))
         self.counts += confusion(reference, prediction)
         centres = [centroids_mm(m, self.affine) for m in (reference, prediction)]
         hit = identification(*centres, radius_mm=self.radius_mm)

@@ -63,12 +63,43 @@ def wanted(region: np.ndarray | None, shape, window, overlap_share: float) -> tu
     return tuple(low.tolist()), tuple(high.tolist()), chosen
 
 
+def averaged(
+    values_of: Callable[[Start], Tensor], channels: int, low: Start, high: Start, windows: list[Start], window,
+    device="cpu",
+) -> Iterator[tuple[Start, Tensor, Tensor]]:  # fmt: skip
+    """Average what overlapping windows say, one slab along K after the other.
+
+    Args:
+        values_of: Gives `(channels, *window)` for a window that begins at an index of the scan.
+        channels: How many values a voxel has.
+        low: First corner of the covered box.
+        high: Past-the-end corner.
+        windows: Starts relative to `low`, ordered along K.
+        window: Side lengths of a window.
+        device: Where sums are kept.
+
+    Yields:
+        First corner of a slab in the scan, its means `(channels, i, j, k)`, and `(i, j, k)` how many windows lie there.
+    """
+    across = [max(h - a, w) for a, h, w in zip(low[:2], high[:2], window[:2], strict=True)]
+    size = [h - a for a, h in zip(low[:2], high[:2], strict=True)]
+    sums = torch.zeros(channels, *across, window[2], device=device)
+    hits = torch.zeros(1, *across, window[2], device=device)
+    for first, following, group in _slabs(windows, high[2] - low[2]):
+        for i, j, k in group:
+            box = (slice(None), slice(i, i + window[0]), slice(j, j + window[1]))
+            sums[box] += values_of((low[0] + i, low[1] + j, low[2] + k)).to(device)
+            hits[box] += 1
+        done = min(following - first, window[2])
+        part = (slice(None), slice(0, size[0]), slice(0, size[1]), slice(0, done))
+        yield (low[0], low[1], low[2] + first), sums[part] / hits[part].clamp(min=1), hits[part][0]
+        sums, hits = (F.pad(t[..., done:], (0, done)) for t in (sums, hits))
+
+
 def label_by_windows(
     logits_of: Callable[[Start], Tensor], low: Start, high: Start, windows: list[Start], window, shape, device="cpu"
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Sum the logits of overlapping windows and take the largest, one slab along K after the other.
-
-    Windows are weighted equally: the position of the largest sum does not depend on how many there are.
+    """The class with the largest mean logit.
 
     Args:
         logits_of: Gives `(26, *window)` logits for a window that begins at an index of the scan.
@@ -85,26 +116,14 @@ def label_by_windows(
     """
     labels = np.zeros(shape, np.uint8)
     won, count = np.zeros(N_CLASSES), np.zeros(N_CLASSES)
-    across = [max(h - a, w) for a, h, w in zip(low[:2], high[:2], window[:2], strict=True)]
-    sums = torch.zeros(N_CLASSES, *across, window[2], device=device)
-    hits = torch.zeros(1, *across, window[2], device=device)
-    for first, following, group in _slabs(windows, high[2] - low[2]):
-        for i, j, k in group:
-            box = (slice(None), slice(i, i + window[0]), slice(j, j + window[1]))
-            sums[box] += logits_of((low[0] + i, low[1] + j, low[2] + k)).to(device)
-            hits[box] += 1
-        done = min(following - first, window[2])
-        size = [h - a for a, h in zip(low[:2], high[:2], strict=True)]
-        part = (slice(None), slice(0, size[0]), slice(0, size[1]), slice(0, done))
-        best, place = (sums[part] / hits[part].clamp(min=1)).softmax(0).max(0)
-        place[hits[part][0] == 0] = 0
+    for corner, means, hits in averaged(logits_of, N_CLASSES, low, high, windows, window, device):
+        best, place = means.softmax(0).max(0)
+        place[hits == 0] = 0
         flat = place.flatten()
         won += torch.bincount(flat, best.flatten().double(), N_CLASSES).cpu().numpy()
         count += torch.bincount(flat, minlength=N_CLASSES).cpu().numpy()
-        corner = (low[0], low[1], low[2] + first)
-        target = tuple(slice(a, a + n) for a, n in zip(corner, (*size, done), strict=True))
+        target = tuple(slice(a, a + n) for a, n in zip(corner, place.shape, strict=True))
         labels[target] = place.to(torch.uint8).cpu().numpy()
-        sums, hits = (F.pad(t[..., done:], (0, done)) for t in (sums, hits))
     return labels, np.divide(won, count, out=np.full(N_CLASSES, np.nan), where=count > 0)
 
 

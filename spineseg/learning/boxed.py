@@ -1,0 +1,80 @@
+"""Weights that come with the project: two networks trained on phantoms alone, ready for any CT."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+from safetensors.torch import load as load_bytes
+from torch import Tensor, nn
+
+from spineseg import paths
+from spineseg.config import Config
+from spineseg.errors import CaseError
+from spineseg.learning.cascade import STAGES, build
+
+CARD = "weights.json"
+
+
+def card(folder: Path | None = None) -> dict:
+    """What is known of the weights in a folder, `data/weights` when None.
+
+    Raises:
+        CaseError: If there are none.
+    """
+    path = (folder or paths.weights_folder()) / CARD
+    if not path.is_file():
+        remedy = "run from a checkout of the project, or name a trained run with --run"
+        raise CaseError("weights-missing", path, "no such file", "the weights that come with the project", remedy)
+    return json.loads(path.read_text())
+
+
+def weights(name: str, folder: Path | None = None) -> dict[str, Tensor]:
+    """Weights of one network, float32.
+
+    Args:
+        name: `coarse` or `fine`.
+        folder: `data/weights` when None.
+
+    Raises:
+        CaseError: If the file is missing or its bytes are not those that the card names.
+    """
+    path = (folder or paths.weights_folder()) / f"{name}.safetensors"
+    known = card(folder)["networks"][name]["sha256"]
+    payload = path.read_bytes() if path.is_file() else b""
+    if hashlib.sha256(payload).hexdigest() != known:
+        found = "other bytes than were packed" if payload else "no such file"
+        raise CaseError("weights-damaged", path, found, f"sha256 {known[:12]}", "check the file out again")
+    return {key: tensor.float() for key, tensor in load_bytes(payload).items()}
+
+
+def load_boxed(folder: Path | None = None) -> tuple[Config, dict[str, nn.Module], dict[str, str]]:
+    """Configuration, networks and precision, as `inference.Predictor` takes them.
+
+    Raises:
+        CaseError: If the weights are missing, damaged, or of another version of the package.
+    """
+    known = card(folder)
+    try:
+        config = Config.from_dict(known["config"])
+    except ValueError as error:
+        file = (folder or paths.weights_folder()) / CARD
+        raise CaseError("weights-version", file, str(error), "this version's parameters", "pack them again") from error
+    networks = {}
+    for name in STAGES:
+        networks[name] = build(config, name)
+        networks[name].load_state_dict(weights(name, folder))
+    return config, networks, {name: known["networks"][name]["precision"] for name in networks}
+
+
+def start_from(network: nn.Module, name: str) -> None:
+    """Put the weights that come with the project into a network that is about to be trained.
+
+    Raises:
+        ValueError: If it has another shape.
+    """
+    try:
+        network.load_state_dict(weights(name))
+    except RuntimeError as error:
+        raise ValueError(f"parameter 'training.start': the boxed {name} network has another shape; {error}") from None

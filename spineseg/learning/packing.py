@@ -1,0 +1,47 @@
+"""Put a trained cascade into the box that comes with the project."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import torch
+from safetensors.torch import save as save_bytes
+
+from spineseg import paths
+from spineseg.config import Config
+from spineseg.data.atomic import atomic_path, write_text
+from spineseg.learning.boxed import CARD
+from spineseg.learning.cascade import STAGES
+from spineseg.learning.training import load_network
+
+STATE = ("epochs", "steps", "skipped", "seconds", "precision")  # of a checkpoint, kept in the card
+
+
+def pack(config: Config, folder: Path | None = None) -> Path:
+    """Put the best networks of a trained cascade into a folder, in bf16.
+
+    Args:
+        config: Names the run.
+        folder: Where to; `data/weights` when None.
+
+    Returns:
+        The card: configuration, provenance, and per network its file's sha256, steps and seconds. It is written last.
+
+    Raises:
+        CaseError: If the run is not trained.
+    """
+    folder = folder or paths.weights_folder()
+    folder.mkdir(parents=True, exist_ok=True)
+    networks = {}
+    for name in STAGES:
+        network, state = load_network(config, name)
+        payload = save_bytes({k: t.to(torch.bfloat16).contiguous() for k, t in network.state_dict().items()})
+        with atomic_path(folder / f"{name}.safetensors") as temporary:
+            temporary.write_bytes(payload)
+        networks[name] = {"sha256": hashlib.sha256(payload).hexdigest()} | {k: state[k] for k in STATE}
+    record = json.loads((paths.run_folder(config.run) / "provenance.json").read_text())
+    card = {"config": config.to_dict(), "provenance": record, "networks": networks}
+    write_text(folder / CARD, json.dumps(card, indent=1))
+    return folder / CARD

@@ -1,0 +1,86 @@
+"""What a network in training is asked: names of voxels, or what the fine stage adds to a coarse network."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+import torch
+from torch import Tensor, nn
+
+from spineseg.config import Config, StageConfig
+from spineseg.learning.cascade import coarse_logits, fine_logits, guidance, named, phases, upsampled
+from spineseg.learning.losses import loss_by_name
+
+KEPT_BYTES = 2**30  # of guidance, on the device; the whole demo cohort fits
+
+
+class Naming:
+    """26 classes for each voxel: the baseline and the coarse stage.
+
+    Args:
+        stage: Names the loss.
+    """
+
+    def __init__(self, stage: StageConfig):
+        self._loss = loss_by_name(stage.loss, naming=stage.naming_weight)
+
+    def to(self, device) -> None:
+        """Nothing to move."""
+
+    def loss(self, network: nn.Module, batch: dict) -> Tensor:
+        """Scalar loss of a batch."""
+        return self._loss(network(batch["image"]).float(), batch["labels"])
+
+    def judge(self, network: nn.Module, batch: dict) -> tuple[Tensor, Tensor]:
+        """Loss of a single item, and its predicted labels `(I, J, K)`."""
+        logits = network(batch["image"]).float()
+        return self._loss(logits, batch["labels"]), logits[0].argmax(0)
+
+
+class Outlining:
+    """Background and three phases: the fine stage.
+
+    Args:
+        config: Names the loss; limits what the coarse stage says.
+        coarse: The trained coarse network; it is no longer changed.
+    """
+
+    def __init__(self, config: Config, coarse: nn.Module):
+        self.config, self.coarse = config, coarse.eval()
+        self._loss = loss_by_name(config.fine.loss, naming=config.fine.naming_weight)
+        self._guides: OrderedDict[str, Tensor] = OrderedDict()
+
+    def to(self, device) -> None:
+        """Move the coarse network."""
+        self.coarse = self.coarse.to(device)
+
+    def loss(self, network: nn.Module, batch: dict) -> Tensor:
+        """Scalar loss of a batch."""
+        return self._loss(self._fine(network, batch), phases(batch["labels"]))
+
+    def judge(self, network: nn.Module, batch: dict) -> tuple[Tensor, Tensor]:
+        """Loss of a single item, and its labels `(I, J, K)`, the coarse names that fit the phases."""
+        logits = self._fine(network, batch)
+        names = upsampled(self._logits(batch["coarse"][0])[1:], batch["to_coarse"][0], logits.shape[2:])
+        return self._loss(logits, phases(batch["labels"])), named(logits[0], names)
+
+    def _fine(self, network: nn.Module, batch: dict) -> Tensor:
+        shape = batch["image"].shape[2:]
+        with torch.no_grad():
+            guides = [self._guide(case, c) for case, c in zip(batch["case"], batch["coarse"], strict=True)]
+            guide = torch.stack([upsampled(g, m, shape) for g, m in zip(guides, batch["to_coarse"], strict=True)])
+        return fine_logits(network, batch["image"], guide)
+
+    @torch.no_grad()
+    def _logits(self, image: Tensor) -> Tensor:
+        return coarse_logits(self.coarse, image, self.config.coarse.patch)
+
+    def _guide(self, case: str, image: Tensor) -> Tensor:
+        """Guidance of a case; that of the latest cases is kept."""
+        if case in self._guides:
+            self._guides.move_to_end(case)
+            return self._guides[case]
+        guide = self._guides[case] = guidance(self._logits(image), self.config)
+        while sum(t.nbytes for t in self._guides.values()) > KEPT_BYTES:
+            self._guides.popitem(last=False)
+        return guide

@@ -1,0 +1,122 @@
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from spineseg.anatomy.labels import IDS
+from spineseg.config import Config
+from spineseg.learning.assembly import assemble, by_label, names_at, separate
+from spineseg.learning.cascade import phases
+
+SMOKE = Config.load("smoke", **{"inference.smallest_ml": 1.0})
+NAMES = ("L1", "L2", "L3", "L4")
+SHAPE, AFFINE, COARSE = (16, 16, 60), np.diag([3.0, 3.0, 3.0, 1.0]), np.diag([6.0, 6.0, 6.0, 1.0])
+
+
+def spine():
+    """Labels on the fine grid and coarse logits that know them."""
+    labels = np.zeros(SHAPE, np.uint8)
+    for i, name in enumerate(NAMES):
+        labels[4:12, 4:12, 48 - 13 * i : 57 - 13 * i] = IDS[name]
+    return labels, known(labels)
+
+
+def known(labels, sure=6.0):
+    coarse = torch.from_numpy(labels[::2, ::2, ::2].astype(np.int64))[None]
+    return torch.zeros(26, *coarse.shape[1:]).scatter_(0, coarse, sure)
+
+
+def phase_of(labels):
+    return phases(torch.from_numpy(labels.astype(np.int64))).to(torch.uint8).numpy()
+
+
+def named(found):
+    return np.append(0, found.labels).astype(np.uint8)[found.pieces]
+
+
+def assembled(phase, logits, naming="order"):
+    config = dataclasses.replace(SMOKE, inference=dataclasses.replace(SMOKE.inference, naming=naming))
+    return assemble(phase, logits, AFFINE, COARSE, config)
+
+
+@pytest.mark.parametrize("naming", ["own", "phase", "alone", "order"])
+def test_perfect_phases_and_names_give_the_label_map_back(naming):
+    labels, logits = spine()
+    found = assembled(phase_of(labels), logits, naming)
+    assert (named(found) == labels)[labels > 0].mean() > (0.99 if naming in ("alone", "order") else 0.9)
+    assert len(found.labels) == 4 and (found.confidence > 0.6).all()
+
+
+def test_a_vertebra_half_of_whose_voxels_carry_another_name_is_named_as_one():
+    labels, _ = spine()
+    mixed = labels.copy()
+    mixed[:6][labels[:6] == IDS["L3"]] = IDS["L4"]
+    assert np.array_equal(named(assembled(phase_of(labels), known(mixed))), labels)
+    assert not np.array_equal(named(assembled(phase_of(labels), known(mixed), "own")), labels)
+
+
+def test_two_names_swapped_by_the_coarse_stage_are_put_in_order():
+    labels, logits = spine()
+    logits[[IDS["L2"], IDS["L3"]]] = 0.3 * logits[[IDS["L3"], IDS["L2"]]]
+    found = assembled(phase_of(labels), logits)
+    assert np.array_equal(named(found), labels) and len(found.changes) == 2
+    assert not np.array_equal(named(assembled(phase_of(labels), logits, "alone")), labels)
+
+
+def test_bone_beside_the_spine_is_taken_for_no_vertebra():
+    labels, logits = spine()
+    phase = phase_of(labels)
+    phase[13:16, 13:16, 20:28] = 2
+    found = assembled(phase, logits)
+    assert np.array_equal(named(found), labels) and any("no vertebra" in change for change in found.changes)
+
+
+def test_an_empty_scan_finds_nothing():
+    for naming in ("own", "phase", "alone", "order"):
+        found = assembled(np.zeros(SHAPE, np.uint8), torch.zeros(26, 8, 8, 30), naming)
+        assert not found.pieces.any() and len(found.labels) == 0
+
+
+def test_a_name_is_read_where_the_point_lies():
+    logits = torch.zeros(26, 4, 5, 6)
+    logits[7, :, :, :3], logits[8, :, :, 3:] = 9.0, 9.0
+    points = np.array([[1.0, 2.0, 0.5], [1.0, 2.0, 4.2], [3.0, 9.0, 40.0]])  # the last one outside
+    assert (names_at(logits, points).argmax(1) + 1).tolist() == [7, 8, 8]
+
+
+def test_names_are_probabilities_and_background_has_no_say():
+    logits, points = torch.randn(26, 3, 4, 5), 3 * np.random.default_rng(0).random((20, 3))
+    names = names_at(logits, points)
+    assert torch.allclose(names.exp().sum(1), torch.ones(20), atol=1e-5)
+    logits[0] += 50
+    assert torch.allclose(names_at(logits, points), names)
+
+
+def test_touching_vertebrae_of_different_phase_are_two_and_a_speck_goes_to_the_one_it_touches():
+    phase = np.zeros((6, 6, 12), np.uint8)
+    phase[1:5, 1:5, 0:6], phase[1:5, 1:5, 6:12] = 1, 2
+    phase[2, 2, 1:3] = 3  # inside the first one
+    pieces = separate(phase, 20, 3)
+    assert pieces.max() == 2 and len(np.unique(pieces[:, :, :6])) == 2
+    assert np.array_equal(pieces > 0, phase > 0) and pieces[2, 2, 1] == pieces[2, 2, 0] != pieces[2, 2, 8]
+
+
+def test_small_pieces_that_touch_nothing_are_dropped():
+    phase = np.zeros((6, 6, 12), np.uint8)
+    phase[1:5, 1:5, 0:6], phase[0, 0, 9:] = 1, 1
+    pieces = separate(phase, 20, 3)
+    assert pieces.max() == 1 and not pieces[0, 0, 9:].any()
+
+
+def test_growth_ends_at_its_reach():
+    phase = np.zeros((3, 3, 20), np.uint8)
+    phase[:, :, :8], phase[1, 1, 8:] = 1, 2
+    assert (separate(phase, 30, 4)[1, 1, 8:] > 0).sum() == 4
+
+
+def test_small_pieces_of_a_label_map_are_dropped_and_the_largest_of_a_name_stays():
+    labels = np.zeros((10, 10, 10), np.uint8)
+    labels[:4, :4, :4], labels[8, 8, 8], labels[6:8, 0, 0] = 5, 5, 9
+    found = by_label(labels, np.linspace(0, 1, 26), 3)
+    assert found.labels.tolist() == [5] and found.confidence.tolist() == [0.2] and (found.pieces > 0).sum() == 64
