@@ -126,14 +126,16 @@ def train(config: Config, method: str) -> int:
     return 0
 
 
-def predict(cts: Positional[tuple[Path, ...]], out: Path, run: str = "demo", method: str = "cascade") -> int:
+def predict(
+    cts: Positional[tuple[Path, ...]], out: Path = Path("predictions"), run: str = "", method: str = "cascade"
+) -> int:
     """Name and outline the vertebrae of CTs; each label map lies on its CT's own grid.
 
     Args:
         cts: NIfTI files.
         out: Folder; gets <name>_seg.nii.gz and <name>_vertebrae.csv each.
-        run: Trained run whose networks are used.
-        method: baseline or cascade.
+        run: Trained run whose networks are used; the weights that come with the project when empty.
+        method: baseline or cascade, of a run.
     """
     from spineseg.data import nifti
     from spineseg.data.atomic import write_text
@@ -148,7 +150,7 @@ def predict(cts: Positional[tuple[Path, ...]], out: Path, run: str = "demo", met
     for ct, stem in zip(cts, stems, strict=True):
         try:
             volume = nifti.read_ct(ct)  # a bad file is named before any network is loaded
-            predictor = predictor or Predictor.of_run(load_config(run), method)
+            predictor = predictor or (Predictor.of_run(load_config(run), method) if run else Predictor.boxed())
             prediction = predictor(volume)
             table = vertebra_table(prediction.found, prediction.affine, predictor.config.inference.sure)
             nifti.write(out / f"{stem}_seg.nii.gz", prediction.labels, prediction.affine)
@@ -159,7 +161,22 @@ def predict(cts: Positional[tuple[Path, ...]], out: Path, run: str = "demo", met
             continue
         names = f"{table.vertebra.iloc[0]}-{table.vertebra.iloc[-1]}" if len(table) else "no vertebra"
         print(f"{ct}: {names}, {len(table)} vertebrae, {int(table.review.sum())} to review")
+        for change in prediction.found.changes:
+            print(f"  {change}")
     return CASE_ERROR if failed else 0
+
+
+def pack(run: str = "boxed") -> int:
+    """Put a trained cascade into data/weights, for predict to use when no run is named.
+
+    Args:
+        run: Trained run whose best networks are taken.
+    """
+    from spineseg.learning.packing import pack as pack_run
+    from spineseg.learning.runs import load_config
+
+    print(pack_run(load_config(run)))
+    return 0
 
 
 def score(reference: Path, prediction: Path, out: Path | None = None) -> int:
@@ -195,6 +212,7 @@ COMMANDS = {
     "prepare": prepare,
     "train": train,
     "predict": predict,
+    "pack": pack,
     "score": score,
     "report": report,
 }

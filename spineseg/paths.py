@@ -30,8 +30,9 @@ def store_folder() -> Path:
 
 
 def weights_folder() -> Path:
-    """Folder of the weights that come with the project."""
-    return project_root() / "data" / "weights"
+    """Folder of the weights that come with the project, `$SPINESEG_WEIGHTS` or `data/weights` of this checkout."""
+    default = Path(__file__).resolve().parents[1] / "data" / "weights"
+    return Path(os.environ.get("SPINESEG_WEIGHTS", default))
 
 
 def real_ct_folder() -> Path:

@@ -44,11 +44,3 @@ def test_where_nothing_moved_no_step_is_named():
 def test_without_a_vertebra_there_are_no_words(table):
     words = remedy_tables.step_words(remedy_tables.step_gains(table))
     assert words["best_remedy"] == "none" and words["best_n"] == 0 and np.isnan(words["best_gain"])
-
-
-def test_methods_keep_their_order():
-    scores = pd.DataFrame({"method": ["two", "one", "two"], "dice": [1, 2, 3]})
-    assert [(name, rows["dice"].tolist()) for name, rows in remedy_tables.by_method(scores).items()] == [
-        ("two", [1, 3]),
-        ("one", [2]),
-    ]

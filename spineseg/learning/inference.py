@@ -23,6 +23,7 @@ from spineseg.data.store import PreparedCase, prepare_arrays
 from spineseg.errors import CaseError
 from spineseg.learning import runs
 from spineseg.learning.assembly import Found, assemble, by_label
+from spineseg.learning.boxed import load_boxed
 from spineseg.learning.cascade import PHASES, coarse_logits, fine_logits, guidance, upsampled
 from spineseg.learning.precision import bf16_pays
 from spineseg.learning.review import vertebra_table
@@ -87,6 +88,15 @@ class Predictor:
                 raise CaseError("checkpoint-pair", file, found, wanted, "train the cascade again; it goes on from here")
             own[name] = state["sha256"]
         return cls(config, networks, precision, device)
+
+    @classmethod
+    def boxed(cls, device: str = "") -> Predictor:
+        """The networks that come with the project.
+
+        Raises:
+            CaseError: If they are missing, damaged, or of another version of the package.
+        """
+        return cls(*load_boxed(), device)
 
     def _autocast(self, name: str):
         enabled = self.precision[name] == "bf16" and bf16_pays(self.device)

@@ -11,11 +11,6 @@ from spineseg.report.score_tables import with_interval
 GAIN_COLUMNS, GAIN_WORDS = ("gain", "low", "high"), ("gain", "gain_low", "gain_high")
 
 
-def by_method(scores: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """The scores of each method by its name, in the order in which they come."""
-    return {str(name): rows for name, rows in scores.groupby("method", sort=False)}
-
-
 def step_gains(steps: pd.DataFrame) -> pd.DataFrame:
     """What each remedy gained, in all and step by step, so that more is better everywhere.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -31,6 +32,7 @@ from spineseg.report.score_tables import RULES
 
 INCOMPLETE = "verse"  # such pairs' names begin so: no sacrum and no vertebra that the edge cuts is labelled there
 UNLABELLED_SACRUM = ("S1",)
+RUNGS = {"two stages": "own", "phases": "phase", "whole vertebrae": "alone", "one sequence": "order"}
 SKIPPED = "The real pairs were skipped: there is no folder with them (spineseg.paths.real_ct_folder says where)."
 
 
@@ -46,24 +48,54 @@ def evaluate(config: Config) -> tuple[pd.DataFrame, pd.DataFrame]:
     Raises:
         CaseError: If a method was not trained or a file cannot be read.
     """
-    folder, table = paths.run_folder(config.run), cohort.cases(config)
-    truth = cohort.truth(config) if config.cohort.layout == "phantom" else None
-    parts = []
-    for method in METHODS:
-        predicted = predict_cohort(config, method, table)
-        pairs = predicted.merge(table.assign(case=table.case.astype(str)), on="case")
-        cache = predictions_folder(config, method) / f"scores-{config.hash('evaluation')}-{_scoring_version()}.csv"
-        files = [Path(p) for column in ("prediction", "segmentation") for p in pairs[column]]
-        if not cache.is_file() or cache.stat().st_mtime < max(f.stat().st_mtime for f in files):
-            scores = _score(pairs, config, truth)
-            write_text(cache, scores.assign(method=method).to_csv(index=False))
-        parts.append(pd.read_csv(cache, dtype={"case": str}))
-    scores = pd.concat(parts, ignore_index=True)
+    folder = paths.run_folder(config.run)
+    scores = pd.concat([method_scores(config, method) for method in METHODS], ignore_index=True)
     cases = case_scores(scores)
     write_text(folder / "scores.csv", scores.to_csv(index=False))
     write_text(folder / "cases_scores.csv", cases.to_csv(index=False))
     write_text(folder / "headline.json", json.dumps(headline(scores, config), indent=1))
     return scores, cases
+
+
+def method_scores(config: Config, method: str) -> pd.DataFrame:
+    """Predict and score the test cases with one trained method of a run, as it is set now; what is done is read.
+
+    Args:
+        config: Names the run.
+        method: `baseline` or `cascade`.
+
+    Returns:
+        One row per case and vertebra.
+
+    Raises:
+        CaseError: If the method was not trained or a file cannot be read.
+    """
+    table = cohort.cases(config)
+    truth = cohort.truth(config) if config.cohort.layout == "phantom" else None
+    predicted = predict_cohort(config, method, table)
+    pairs = predicted.merge(table.assign(case=table.case.astype(str)), on="case")
+    cache = predictions_folder(config, method) / f"scores-{config.hash('evaluation')}-{_scoring_version()}.csv"
+    files = [Path(p) for column in ("prediction", "segmentation") for p in pairs[column]]
+    if not cache.is_file() or cache.stat().st_mtime < max(f.stat().st_mtime for f in files):
+        scores = _score(pairs, config, truth)
+        write_text(cache, scores.assign(method=method).to_csv(index=False))
+    return pd.read_csv(cache, dtype={"case": str})
+
+
+def ladder(config: Config) -> dict[str, pd.DataFrame]:
+    """Scores of the test cases, one remedy after the other: each rung has all that the one before has, and one more.
+
+    Args:
+        config: Names a run with both methods trained.
+
+    Returns:
+        `{what was added: scores}`, from the baseline to the cascade as it is used.
+    """
+    rungs = {"baseline": method_scores(config, "baseline")}
+    for name, naming in RUNGS.items():
+        inference = dataclasses.replace(config.inference, naming=naming)
+        rungs[name] = method_scores(dataclasses.replace(config, inference=inference), "cascade").assign(method=name)
+    return rungs
 
 
 def headline(scores: pd.DataFrame, config: Config) -> dict[str, float | int]:

@@ -1,0 +1,92 @@
+import json
+
+import numpy as np
+import pytest
+import torch
+from conftest import column_of_vertebrae
+
+from spineseg.data import nifti
+from spineseg.errors import CaseError
+from spineseg.learning.boxed import card, load_boxed, weights
+from spineseg.learning.inference import Predictor
+from spineseg.learning.packing import pack
+from spineseg.learning.training import load_network, train
+
+
+@pytest.fixture(scope="module")
+def box(trained, tmp_path_factory):
+    """A folder with the weights of the trained run, to which `data/weights` points."""
+    folder = tmp_path_factory.mktemp("weights")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SPINESEG_WEIGHTS", str(folder))
+        pack(trained)
+        yield folder
+
+
+def test_the_box_holds_the_runs_best_weights_rounded_to_bf16(box, trained):
+    for name in ("coarse", "fine"):
+        own, boxed = load_network(trained, name)[0].state_dict(), weights(name)
+        assert own.keys() == boxed.keys()
+        assert all(torch.equal(own[k].to(torch.bfloat16).float(), boxed[k]) for k in own)
+
+
+def test_the_card_says_where_the_weights_come_from(box, trained):
+    known = card()
+    assert known["provenance"]["seed"] == trained.training.seed and known["config"]["run"] == trained.run
+    assert known["networks"]["fine"]["steps"] == trained.fine.steps_per_epoch and known["networks"]["coarse"]["seconds"] > 0
+
+
+def test_a_boxed_predictor_answers_as_the_run_does(box, trained):
+    ct, _, affine = column_of_vertebrae(9)
+    volume = nifti.Volume(ct, affine, ())
+    one, two = Predictor.boxed()(volume), Predictor.of_run(trained)(volume)
+    assert one.labels.shape == ct.shape and (one.labels != two.labels).mean() < 0.05
+
+
+def test_training_can_begin_with_the_boxed_weights(box, tiny):
+    from spineseg.learning.module import NetworkTraining
+
+    config = tiny("continued", **{"training.start": "boxed"})
+    module = NetworkTraining(config, "coarse", box / "run", [], [])
+    expected = weights("coarse")
+    assert all(torch.equal(t, expected[k]) for k, t in module.network.state_dict().items())
+    assert all(torch.equal(t, expected[k]) for k, t in module.average.weights.items())
+    train(config, "cascade")
+
+
+def test_a_network_of_another_shape_cannot_begin_with_them(box, tiny):
+    config = tiny("wider", **{"training.start": "boxed", "coarse.network.channels": (16, 32, 64)})
+    with pytest.raises(ValueError, match=r"training\.start.*coarse network has another shape"):
+        train(config, "cascade")
+
+
+def test_a_damaged_file_is_named(box, tmp_path):
+    for file in box.iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    payload = bytearray((tmp_path / "fine.safetensors").read_bytes())
+    payload[-1] ^= 1
+    (tmp_path / "fine.safetensors").write_bytes(payload)
+    with pytest.raises(CaseError, match="fine.safetensors: other bytes than were packed"):
+        load_boxed(tmp_path)
+    (tmp_path / "fine.safetensors").unlink()
+    with pytest.raises(CaseError, match="no such file"):
+        load_boxed(tmp_path)
+
+
+def test_weights_of_another_version_are_refused(box, tmp_path):
+    known = json.loads((box / "weights.json").read_text())
+    known["config"]["training"]["speed"] = 1
+    (tmp_path / "weights.json").write_text(json.dumps(known))
+    with pytest.raises(CaseError, match="training.speed unknown"):
+        load_boxed(tmp_path)
+
+
+def test_an_empty_box_says_what_to_do(tmp_path):
+    with pytest.raises(CaseError, match="name a trained run with --run"):
+        load_boxed(tmp_path)
+
+
+def test_the_weights_that_come_with_the_project_find_nothing_in_air(monkeypatch):
+    monkeypatch.delenv("SPINESEG_WEIGHTS", raising=False)
+    prediction = Predictor.boxed()(nifti.Volume(np.full((40, 40, 40), -1000, np.int16), np.diag([3.0, 3, 3, 1]), ()))
+    assert not prediction.labels.any()
