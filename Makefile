@@ -66,7 +66,7 @@ lab: $(STAMP)  ## open the notebooks in JupyterLab
 	$(BIN)/jupyter lab notebooks
 
 bench: $(STAMP)  ## speed and memory beside other libraries (pip install -e '.[bench]' brings them)
-	for script in metrics phantom reading; do $(BIN)/python benchmarks/$$script.py || exit 1; done
+	for script in metrics phantom reading prediction; do $(BIN)/python benchmarks/$$script.py || exit 1; done
 
 rehearsal: $(STAMP)  ## a thousand cases with planted faults and killed workers; half an hour
 	$(BIN)/python benchmarks/rehearsal.py _build/rehearsal --out benchmarks/results/rehearsal.json

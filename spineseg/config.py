@@ -121,7 +121,7 @@ class InferenceConfig:
     overlap_share: float = 0.25  # of the window
     margin_mm: float = 18.0  # around the coarse spine, fine windows cover it
     naming: str = "order"  # or alone (vertebra by vertebra), phase (voxel by voxel), own (and without phases)
-    smallest_ml: float = 1.0  # pieces below are dropped
+    smallest_ml: float = 0.5  # pieces below are dropped
     sure: float = 0.6  # confidence in a vertebra below which a person should look at it
 
 
@@ -132,7 +132,7 @@ class OrderConfig:
     evidence_weight: float = 1.0  # of a vertebra's mean log-probabilities
     spacing_spread: float = 0.3  # standard deviation of the logarithm of distance / expected distance
     missed_chance: float = 0.03  # of a vertebra between two others not having been found
-    false_chance: float = 0.01  # of a piece being no vertebra
+    false_chance: float = 0.01  # of a piece of up to 10 ml being no vertebra; less for larger ones
     variant_chance: float = 0.02  # of a T13 or L6, or of no T12
 
 

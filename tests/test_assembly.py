@@ -6,7 +6,7 @@ import torch
 
 from spineseg.anatomy.labels import IDS
 from spineseg.config import Config
-from spineseg.learning.assembly import assemble, by_label, names_at, separate
+from spineseg.learning.assembly import assemble, by_label, fragments, names_at, separate
 from spineseg.learning.cascade import phases
 
 SMOKE = Config.load("smoke", **{"inference.smallest_ml": 1.0})
@@ -67,9 +67,23 @@ def test_two_names_swapped_by_the_coarse_stage_are_put_in_order():
 def test_bone_beside_the_spine_is_taken_for_no_vertebra():
     labels, logits = spine()
     phase = phase_of(labels)
-    phase[13:16, 13:16, 20:28] = 2
+    phase[13:16, 13:16, 20:28] = phases(torch.tensor(IDS["L2"]))  # beside L3
     found = assembled(phase, logits)
     assert np.array_equal(named(found), labels) and any("no vertebra" in change for change in found.changes)
+
+
+def test_parts_of_one_vertebra_that_do_not_touch_are_one_vertebra():
+    labels, logits = spine()
+    phase = phase_of(labels)
+    phase[:, 7, 22:31] = 0  # cuts L3 in two
+    found = assembled(phase, logits)
+    assert len(found.labels) == 4 and np.array_equal(named(found)[phase > 0], labels[phase > 0])
+
+
+def test_pieces_of_one_phase_belong_together_only_side_by_side():
+    centres = np.array([[0, 0, 0.0], [0, -40, -8], [0, 0, -5], [0, 0, -30], [70, 0, 0]])
+    phase, level = np.array([1, 1, 2, 1, 1]), np.array([20, 20, 21, 23, 20])
+    assert fragments(centres, phase, level).tolist() == [0, 0, 1, 2, 3]
 
 
 def test_an_empty_scan_finds_nothing():

@@ -113,11 +113,24 @@ def test_a_value_of_another_kind_is_refused_by_name(name, value, expected):
         ("fine.loss", "focal"),
         ("fine.patch", [33, 32, 32]),
         ("fine.batch", 0),
+        ("fine.others_share", 0.99),
+        ("fine.phantom_uses", -1),
+        ("guidance.limit", 0),
+        ("order.missed_chance", 0),
+        ("order.spacing_spread", -1),
+        ("inference.naming", "guess"),
+        ("training.start", "elsewhere"),
+        ("cohort.spread", 4),
     ],
 )
 def test_an_impossible_value_is_refused_by_name(name, value):
     with pytest.raises(ValueError, match=f"'{name}' must be"):
         Config.load(**{name: value})
+
+
+def test_phantoms_without_end_are_for_the_phantom_layout_alone():
+    with pytest.raises(ValueError, match="'coarse.phantom_uses' must be 0 or more, and 0 unless the layout is phantom"):
+        Config.load("full", **{"coarse.phantom_uses": 2})
 
 
 def test_the_configuration_is_frozen():

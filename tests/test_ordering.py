@@ -30,32 +30,36 @@ def evidence(names, sure=0.9):
     return np.log(table / table.sum(1, keepdims=True))
 
 
+def ordered(table, centres, volumes=None):
+    return order(table, centres, np.full(len(centres), 10.0) if volumes is None else volumes, CONFIG)
+
+
 def names_of(ordering):
     return [VERTEBRAE[i - 1] if i else "none" for i in ordering.labels]
 
 
 def test_clear_names_stay():
     names = list(VERTEBRAE)
-    result = order(evidence(names), column(names), CONFIG)
+    result = ordered(evidence(names), column(names))
     assert names_of(result) == names and result.changes == () and (result.confidence > 0.95).all()
 
 
 def test_two_vertebrae_of_one_name_are_told_apart_by_their_neighbours():
     names = ["T10", "T11", "T12", "L1", "L2"]
-    result = order(evidence(["T10", "T11", "T11", "L1", "L2"], 0.6), column(names), CONFIG)
+    result = ordered(evidence(["T10", "T11", "T11", "L1", "L2"], 0.6), column(names))
     assert names_of(result) == names
     assert result.changes == ("vertebra 3 from the top, by itself T11, is T12 in sequence",)
 
 
 def test_one_vertebra_shifted_by_its_evidence_is_put_back():
     names = ["C3", "C4", "C5", "C6", "C7", "T1"]
-    result = order(evidence(["C3", "C4", "C6", "C6", "C7", "T1"], 0.7), column(names), CONFIG)
+    result = ordered(evidence(["C3", "C4", "C6", "C6", "C7", "T1"], 0.7), column(names))
     assert names_of(result) == names
 
 
 def test_a_place_left_empty_is_a_gap_and_said_so():
     names = ["T8", "T9", "T11", "T12"]
-    result = order(evidence(names), column(names), CONFIG)
+    result = ordered(evidence(names), column(names))
     assert names_of(result) == names and "T10 not found between T9 and T11" in result.changes
 
 
@@ -63,7 +67,7 @@ def test_a_false_piece_between_two_vertebrae_is_passed_over():
     names = ["L1", "L2", "L3"]
     centres = column(names)
     centres = np.insert(centres, 2, (centres[1] + centres[2]) / 2, 0)
-    result = order(evidence(["L1", "L2", "L2", "L3"]), centres, CONFIG)
+    result = ordered(evidence(["L1", "L2", "L2", "L3"]), centres)
     assert sorted(names_of(result)) == ["L1", "L2", "L3", "none"] and any("no vertebra" in c for c in result.changes)
 
 
@@ -71,32 +75,40 @@ def test_a_false_piece_between_two_vertebrae_is_passed_over():
 def test_only_the_last_of_chest_and_loin_may_come_twice(name):
     above, below = VERTEBRAE[IDS[name] - 2], VERTEBRAE[IDS[name]]
     names = [VERTEBRAE[IDS[above] - 2], above, name, name, below]
-    result = order(evidence(names), column(names), CONFIG)
+    result = ordered(evidence(names), column(names))
     assert names_of(result) == names and f"{name} comes twice: a vertebra more than usual" in result.changes
 
 
 def test_a_spine_without_t12_goes_from_t11_to_l1():
     names = ["T10", "T11", "L1", "L2"]
     centres = np.cumsum([[0, 0, -26.0]] * 4, 0)
-    result = order(evidence(names), centres, CONFIG)
+    result = ordered(evidence(names), centres)
     assert names_of(result) == names and "L1 follows T11: T12 is missing or was missed" in result.changes
 
 
 def test_doubtful_evidence_gives_low_confidence_until_one_vertebra_anchors_the_rest():
     names = ["L2", "L3", "L4"]
     flat = np.full((3, 25), -np.log(25))
-    result = order(flat, column(names), CONFIG)
+    result = ordered(flat, column(names))
     assert (result.confidence < 0.3).all()
     anchored = flat.copy()
     anchored[2] = evidence(["L4"], 0.99)[0]
-    result = order(anchored, column(names), CONFIG)
+    result = ordered(anchored, column(names))
     assert names_of(result) == names and (result.confidence > 0.6).all()
+
+
+def test_of_two_pieces_for_one_name_the_larger_is_the_vertebra():
+    names = ["L1", "L2", "L3"]
+    centres = column(names)
+    centres = np.insert(centres, 1, centres[1] + (15.0, 0.0, 4.0), 0)
+    for volumes, false in (([50.0, 2.0, 50.0, 50.0], 1), ([50.0, 50.0, 2.0, 50.0], 2)):
+        assert np.flatnonzero(ordered(evidence(["L1", "L2", "L2", "L3"]), centres, volumes).labels == 0) == [false]
 
 
 def test_the_order_of_the_arguments_does_not_matter():
     names = ["T3", "T4", "T5", "T6"]
     turn = [2, 0, 3, 1]
-    result = order(evidence(names)[turn], column(names)[turn], CONFIG)
+    result = ordered(evidence(names)[turn], column(names)[turn])
     assert names_of(result) == [names[i] for i in turn]
 
 
@@ -114,7 +126,7 @@ def test_path_and_confidence_agree_with_all_sequences_written_out():
             weight[path] = total + sum(steps[i, j, path[i], path[j]] for i, j in itertools.pairwise(real))
     best = max(weight, key=weight.get)
     whole = np.logaddexp.reduce(list(weight.values()))
-    result = order(own, centres, CONFIG)
+    result = ordered(own, centres)
     assert tuple(result.labels - 1) == best
     for i in range(3):
         same = np.logaddexp.reduce([w for path, w in weight.items() if path[i] == best[i]])
@@ -122,10 +134,10 @@ def test_path_and_confidence_agree_with_all_sequences_written_out():
 
 
 def test_nothing_found_is_an_empty_ordering():
-    result = order(np.zeros((0, 25)), np.zeros((0, 3)), CONFIG)
+    result = ordered(np.zeros((0, 25)), np.zeros((0, 3)))
     assert len(result.labels) == len(result.confidence) == 0
 
 
 def test_shapes_that_do_not_belong_together_are_named():
     with pytest.raises(ValueError, match=r"got \(2, 25\) and \(3, 3\)"):
-        order(np.zeros((2, 25)), np.zeros((3, 3)), CONFIG)
+        ordered(np.zeros((2, 25)), np.zeros((3, 3)))

@@ -15,10 +15,15 @@ from spineseg.data.affine import spacing_of
 from spineseg.evaluation.metrics import keep_largest
 from spineseg.evaluation.pieces import connected_pieces
 from spineseg.learning.cascade import PHASES
-from spineseg.learning.ordering import Ordering, order
+from spineseg.learning.ordering import Ordering, order, spacing_mm
 
+ALONG = 0.35  # of the distance between neighbours: parts of one phase so close along the spine are one vertebra ...
+ACROSS_MM = 50.0  # ... if they are no farther apart in the other directions
 GROWTH_MM = 9.0  # how far a vertebra takes over small pieces of another phase that touch it
 MOST = 60  # pieces of a scan that may be vertebrae, the largest ones
+
+
+_PHASE = np.arange(1, N_CLASSES) % PHASES + 1  # of each name
 
 
 @dataclass(frozen=True)
@@ -58,22 +63,51 @@ def assemble(phase: np.ndarray, logits: Tensor, affine: np.ndarray, coarse_affin
         voxels = np.argwhere(phase)
         names = names_at(logits, voxels @ to_coarse[:3, :3].T + to_coarse[:3, 3])
         if naming == "phase":
-            other = np.arange(1, N_CLASSES)[None] % PHASES + 1 != phase[tuple(voxels.T)][:, None]
-            names[torch.from_numpy(other)] = -torch.inf
+            names[torch.from_numpy(_PHASE[None] != phase[tuple(voxels.T)][:, None])] = -torch.inf
         return _by_voxel(voxels, names.log_softmax(1), phase.shape, smallest)
     pieces = separate(phase, smallest, round(GROWTH_MM / min(spacing)))
     voxels = np.argwhere(pieces)
     owner = pieces[tuple(voxels.T)].astype(np.int64) - 1
-    n = int(pieces.max(initial=0))
     names = names_at(logits, voxels @ to_coarse[:3, :3].T + to_coarse[:3, 3]).exp().numpy()
-    counts = np.bincount(owner, minlength=n)[:, None]
-    evidence = np.log(np.stack([np.bincount(owner, p, n) for p in names.T], 1) / counts) if n else np.zeros((0, 25))
-    centres = np.stack([np.bincount(owner, x, n) for x in voxels.T], 1) / counts
-    centres_mm = centres @ affine[:3, :3].T + affine[:3, 3]
+    world = voxels @ affine[:3, :3].T + affine[:3, 3]
+    phase_of = phase[tuple(voxels.T)][np.unique(owner, return_index=True)[1]]
+    owner = fragments(_mean(world, owner), phase_of, _mean(names, owner).argmax(1))[owner]
+    pieces[tuple(voxels.T)] = owner + 1
+    evidence = np.log(_mean(names, owner))
     if naming == "order":
-        return _renumbered(pieces, order(evidence, centres_mm, config.order))
-    own = evidence.argmax(1) + 1 if n else np.zeros(0, int)
-    return _renumbered(pieces, Ordering(own, np.exp(evidence.max(1, initial=-np.inf)), ()))
+        volumes_ml = np.bincount(owner) * np.prod(spacing) / 1000
+        return _renumbered(pieces, order(evidence, _mean(world, owner), volumes_ml, config.order))
+    best = evidence.argmax(1) if len(evidence) else np.zeros(0, int)
+    return _renumbered(pieces, Ordering(best + 1, np.exp(evidence.max(1, initial=-np.inf)), ()))
+
+
+def fragments(centres_mm: np.ndarray, phase: np.ndarray, level: np.ndarray) -> np.ndarray:
+    """Which pieces are parts of one vertebra: of one phase, and side by side.
+
+    The next vertebra of a phase should be three away, but where the coarse names repeat or skip one, phases do too.
+
+    Args:
+        centres_mm: `(n, 3)` world RAS.
+        phase: `(n,)` of each piece.
+        level: `(n,)` likeliest name, 0 to 24; says how far apart vertebrae are there.
+
+    Returns:
+        `(n,)` numbers from 0, the same for the parts of one vertebra.
+    """
+    along = np.append(spacing_mm(), spacing_mm()[-1])[level] * ALONG
+    same = np.arange(len(phase))
+    for i in range(len(phase)):
+        for j in range(i):
+            beside = np.linalg.norm(centres_mm[i, :2] - centres_mm[j, :2]) <= ACROSS_MM
+            if phase[i] == phase[j] and beside and abs(centres_mm[i, 2] - centres_mm[j, 2]) <= max(along[i], along[j]):
+                same[same == same[i]] = same[j]
+    return np.unique(same, return_inverse=True)[1]
+
+
+def _mean(values: np.ndarray, owner: np.ndarray) -> np.ndarray:
+    """Mean of `(M, k)` values over the voxels of each owner, `(n, k)`."""
+    counts = np.bincount(owner)[:, None]
+    return np.stack([np.bincount(owner, column) for column in values.T], 1) / counts
 
 
 def names_at(logits: Tensor, points: np.ndarray) -> Tensor:

@@ -57,7 +57,7 @@ def load_boxed(folder: Path | None = None) -> tuple[Config, dict[str, nn.Module]
     """
     known = card(folder)
     try:
-        config = Config.from_dict(known["config"])
+        config = Config.load(known["profile"], **known["values"])
     except ValueError as error:
         file = (folder or paths.weights_folder()) / CARD
         raise CaseError("weights-version", file, str(error), "this version's parameters", "pack them again") from error

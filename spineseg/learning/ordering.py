@@ -17,6 +17,7 @@ from spineseg.anatomy.labels import IDS, N_VERTEBRAE, VERTEBRAE
 from spineseg.anatomy.phantom.levels import dimensions
 from spineseg.config import OrderConfig
 
+TYPICAL_ML = 10.0  # up to this volume a piece has `false_chance`, beyond it less
 _REPEATABLE = tuple(IDS[v] - 1 for v in ("T12", "L5"))
 _T11, _L1 = IDS["T11"] - 1, IDS["L1"] - 1
 
@@ -45,12 +46,13 @@ def spacing_mm() -> np.ndarray:
     return steps
 
 
-def order(evidence: np.ndarray, centres_mm: np.ndarray, config: OrderConfig) -> Ordering:
+def order(evidence: np.ndarray, centres_mm: np.ndarray, volumes_ml: np.ndarray, config: OrderConfig) -> Ordering:
     """Name vertebrae by the best sequence of levels.
 
     Args:
         evidence: `(n, 25)` log-probabilities of the names.
         centres_mm: `(n, 3)` world RAS.
+        volumes_ml: `(n,)`; the larger a piece, the less likely it is no vertebra.
         config: Weight of the evidence and chances of what may happen.
 
     Returns:
@@ -68,9 +70,10 @@ def order(evidence: np.ndarray, centres_mm: np.ndarray, config: OrderConfig) -> 
     down = np.argsort(-centres_mm[:, 2], kind="stable")
     steps = _steps(centres_mm[down], config)
     own = config.evidence_weight * evidence[down]
-    skipped = np.log(config.false_chance) * np.arange(n)
-    path = _best(own, steps, skipped)
-    chance = _marginals(own, steps, skipped)  # (n, 25)
+    cost = np.log(config.false_chance) * np.maximum(1.0, np.sqrt(np.asarray(volumes_ml, float)[down] / TYPICAL_ML))
+    passed = np.append(0.0, np.cumsum(cost))  # passed[j] - passed[i]: of passing over vertebrae i to j - 1
+    path = _best(own, steps, passed)
+    chance = _marginals(own, steps, passed)  # (n, 25)
     sure = np.where(path >= 0, chance[np.arange(n), np.maximum(path, 0)], 1 - chance.sum(1))
     labels, confidence = np.zeros(n, int), np.zeros(n)
     labels[down], confidence[down] = path + 1, np.clip(sure, 0.0, 1.0)
@@ -97,19 +100,19 @@ def _steps(centres_mm: np.ndarray, config: OrderConfig) -> np.ndarray:
     return weight
 
 
-def _best(own: np.ndarray, steps: np.ndarray, skipped: np.ndarray) -> np.ndarray:
+def _best(own: np.ndarray, steps: np.ndarray, passed: np.ndarray) -> np.ndarray:
     """Levels 0 to 24 from the top down along the best sequence; -1 for what it passes over."""
     n = len(own)
-    score, back = own + skipped[:, None], np.full((n, N_VERTEBRAE, 2), -1)
+    score, back = own + passed[:n, None], np.full((n, N_VERTEBRAE, 2), -1)
     for j in range(n):
         for i in range(j):
-            through = score[i][:, None] + steps[i, j] + skipped[j - i - 1]
+            through = score[i][:, None] + steps[i, j] + (passed[j] - passed[i + 1])
             best = through.argmax(0)
             value = through[best, level := np.arange(N_VERTEBRAE)] + own[j]
             better = value > score[j]
             score[j][better] = value[better]
             back[j, level[better]] = np.stack([np.full(better.sum(), i), best[better]], 1)
-    total = score + skipped[::-1][:, None]
+    total = score + (passed[n] - passed[1:])[:, None]
     path = np.full(n, -1)
     j, level = np.unravel_index(total.argmax(), total.shape)
     while j >= 0:
@@ -118,19 +121,22 @@ def _best(own: np.ndarray, steps: np.ndarray, skipped: np.ndarray) -> np.ndarray
     return path
 
 
-def _marginals(own: np.ndarray, steps: np.ndarray, skipped: np.ndarray) -> np.ndarray:
+def _marginals(own: np.ndarray, steps: np.ndarray, passed: np.ndarray) -> np.ndarray:
     """`(n, 25)` probability that a vertebra is in the sequence with that level, over all sequences."""
     n = len(own)
-    ahead, behind = own + skipped[:, None], np.broadcast_to(skipped[::-1][:, None], own.shape).copy()
+    after = (passed[n] - passed[1:])[:, None]
+    ahead, behind = own + passed[:n, None], np.broadcast_to(after, own.shape).copy()
     for j in range(n):
         for i in range(j):
-            through = np.logaddexp.reduce(ahead[i][:, None] + steps[i, j] + skipped[j - i - 1], 0) + own[j]
+            between = steps[i, j] + (passed[j] - passed[i + 1])
+            through = np.logaddexp.reduce(ahead[i][:, None] + between, 0) + own[j]
             ahead[j] = np.logaddexp(ahead[j], through)
     for i in range(n - 1, -1, -1):
         for j in range(i + 1, n):
-            through = np.logaddexp.reduce(steps[i, j] + (own[j] + behind[j])[None] + skipped[j - i - 1], 1)
+            between = steps[i, j] + (passed[j] - passed[i + 1])
+            through = np.logaddexp.reduce(between + (own[j] + behind[j])[None], 1)
             behind[i] = np.logaddexp(behind[i], through)
-    whole = np.logaddexp.reduce((ahead + skipped[::-1][:, None]).ravel())
+    whole = np.logaddexp.reduce((ahead + after).ravel())
     return np.exp(ahead + behind - whole)
 
 

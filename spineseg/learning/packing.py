@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
@@ -16,6 +17,7 @@ from spineseg.learning.boxed import CARD
 from spineseg.learning.cascade import STAGES
 from spineseg.learning.training import load_network
 
+DEPENDS_ON = ("preparation.", "guidance.", "coarse.network.", "coarse.patch", "fine.network.")  # to be run at all
 STATE = ("epochs", "steps", "skipped", "seconds", "precision")  # of a checkpoint, kept in the card
 
 
@@ -27,7 +29,8 @@ def pack(config: Config, folder: Path | None = None) -> Path:
         folder: Where to; `data/weights` when None.
 
     Returns:
-        The card: configuration, provenance, and per network its file's sha256, steps and seconds. It is written last.
+        The card: what the networks depend on, provenance, and per network its file's sha256, steps and seconds. It is
+        written last.
 
     Raises:
         CaseError: If the run is not trained.
@@ -42,6 +45,16 @@ def pack(config: Config, folder: Path | None = None) -> Path:
             temporary.write_bytes(payload)
         networks[name] = {"sha256": hashlib.sha256(payload).hexdigest()} | {k: state[k] for k in STATE}
     record = json.loads((paths.run_folder(config.run) / "provenance.json").read_text())
-    card = {"config": config.to_dict(), "provenance": record, "networks": networks}
+    values = {name: value for name, value in dotted(config.to_dict()) if name.startswith(DEPENDS_ON)}
+    card = {"profile": config.profile, "values": values, "provenance": record, "networks": networks}
     write_text(folder / CARD, json.dumps(card, indent=1))
     return folder / CARD
+
+
+def dotted(values: dict, prefix: str = "") -> Iterator[tuple[str, object]]:
+    """Nested values by their dotted names."""
+    for name, value in values.items():
+        if isinstance(value, dict):
+            yield from dotted(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
