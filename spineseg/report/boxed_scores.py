@@ -1,0 +1,181 @@
+"""How good the weights that come with the project are: phantoms never used before, and real pairs where present.
+
+`make weights-scores` runs this module and writes `data/weights/scores.json`, which the book quotes.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import sys
+import time
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+
+import numpy as np
+import pandas as pd
+import torch
+
+from spineseg import paths
+from spineseg.anatomy.labels import REGIONS
+from spineseg.anatomy.phantom import generate
+from spineseg.config import Config
+from spineseg.data import nifti
+from spineseg.data.atomic import write_text
+from spineseg.evaluation.calibration import calibration, outcomes
+from spineseg.evaluation.scores import case_scores, score_case
+from spineseg.evaluation.tables import summary
+from spineseg.learning.boxed import card
+from spineseg.learning.inference import Predictor
+from spineseg.learning.review import vertebra_table
+from spineseg.report.results import INCOMPLETE, score_real
+from spineseg.report.score_tables import RULES
+
+PHANTOMS, FIRST_SEED = 40, 880_000_000  # seeds that no cohort and no training has; half of them must show C3
+FILE = "scores.json"
+COLUMNS = {
+    "n": "n",
+    "dice": "named Dice",
+    "best_match": "best match",
+    "identified": "identified",
+    "centroid_mm": "centroid, mm",
+}
+
+
+def measure(workers: int = 2) -> dict:
+    """Predict and score with the weights in the box.
+
+    Args:
+        workers: Processes, one thread each.
+
+    Returns:
+        JSON-able: `weights` (sha256 of both networks), `phantoms` and `real`.
+    """
+    with ProcessPoolExecutor(workers, mp_context=get_context("forkserver"), initializer=_alone) as pool:
+        phantoms = list(pool.map(score_phantom, range(PHANTOMS)))
+        pairs = sorted((paths.real_ct_folder() / "pairs").glob("*_ct.nii.gz"))
+        real = list(pool.map(score_pair, [p.name.removesuffix("_ct.nii.gz") for p in pairs]))
+    networks = card()["networks"]
+    answer = {"weights": {name: networks[name]["sha256"] for name in networks}, "phantoms": of_phantoms(phantoms)}
+    return answer | {"real": real}
+
+
+def of_phantoms(scored: list[tuple[pd.DataFrame, pd.DataFrame, float]]) -> dict:
+    """Means over phantoms, as `measure` keeps them; each `(scores, table of vertebrae, seconds)`."""
+    config = Config().evaluation
+    scores = pd.concat([s for s, _, _ in scored], ignore_index=True)
+    cases, whole = case_scores(scores), summary(scores, by=None, config=config).iloc[0]
+    regions = summary(scores, by="region", config=config).set_index("region")["mean"]
+    found = pd.concat([t.assign(case=s.case.iloc[0]) for s, t, _ in scored], ignore_index=True)
+    sure = calibration(outcomes(found, scores), config=config).iloc[0]
+    seen_whole = scores[(scores.visible_share > 1 - 1e-6) & scores.dice.notna()]
+    return {
+        "n": len(scored),
+        "first_seed": FIRST_SEED,
+        "spacing_mm": float(card()["values"]["preparation.spacing_mm"]),
+        "vertebrae": int(scores.identified.notna().sum()),
+        "dice": [round(float(whole[k]), 4) for k in ("mean", "low", "high")],
+        "dice_by_region": {r: round(float(regions[r]), 4) for r in REGIONS if r in regions},
+        "dice_of_whole_vertebrae": round(float(seen_whole.dice.mean()), 4),
+        "binary": round(float(cases.binary_dice.mean()), 4),
+        "identified": round(float(scores.identified.mean()), 4),
+        "false_vertebra_ml": round(float(cases.false_vertebra_ml.mean()), 2),
+        "calibration_error": round(float(sure["ece"]), 4),
+        "seconds_per_scan": round(statistics.median(s for _, _, s in scored), 1),
+    }
+
+
+def score_phantom(index: int) -> tuple[pd.DataFrame, pd.DataFrame, float]:
+    """Scores, table of vertebrae and seconds of one phantom at the weights' own voxel size."""
+    predictor = Predictor.boxed()
+    spacing = predictor.config.preparation.spacing_mm
+    phantom = generate(FIRST_SEED + index, spacing_mm=spacing, needs=["C3"] if index % 2 else None)
+    start = time.perf_counter()
+    prediction = predictor(nifti.Volume(phantom.ct_hu, phantom.affine, ()))
+    seconds = time.perf_counter() - start
+    shares = {row["vertebra"]: row["visible_share"] for row in phantom.truth["vertebrae"]}
+    evaluation, case = predictor.config.evaluation, f"phantom_{index:02d}"
+    scores = score_case(
+        case, phantom.labels, prediction.labels, phantom.affine, config=evaluation, visible_share=shares
+    )
+    return scores, vertebra_table(prediction.found, phantom.affine, predictor.config.inference.sure), seconds
+
+
+def score_pair(case: str) -> dict:
+    """Scores of one real pair: over the whole volume, and by name under each of the two rules."""
+    folder, predictor = paths.real_ct_folder() / "pairs", Predictor.boxed()
+    reference = nifti.read_labels(folder / f"{case}_seg.nii.gz")
+    prediction = predictor(nifti.read_ct(folder / f"{case}_ct.nii.gz"))
+    evaluation = predictor.config.evaluation
+    rows = score_real(
+        case,
+        reference.array,
+        prediction.labels,
+        reference.affine,
+        config=evaluation,
+        incomplete=case.startswith(INCOMPLETE),
+    )
+    answer = {"case": case, "binary": _rounded(rows.scan_binary_dice.iloc[0])}
+    answer["false_vertebra_ml"] = _rounded(rows.scan_false_vertebra_ml.iloc[0], 1)
+    for rule, name in zip(RULES, ("clear", "labelled"), strict=True):
+        counted = rows[(rows.counted == rule) & (rows.reference_voxels > 0)]
+        answer[name] = {
+            "n": len(counted),
+            "dice": _rounded(counted.dice.mean()),
+            "best_match": _rounded(counted.best_match_dice.mean()),
+            "identified": _rounded(counted.identified.mean()),
+            "centroid_mm": _rounded(counted.centroid_mm.median(), 1),
+        }
+    table = vertebra_table(prediction.found, prediction.affine, predictor.config.inference.sure)
+    return answer | {"confidence": _rounded(table.confidence.mean()), "named": table.vertebra.tolist()}
+
+
+def load() -> dict:
+    """What `measure` wrote last."""
+    return json.loads((paths.weights_folder() / FILE).read_text())
+
+
+def phantom_table(answer: dict) -> pd.DataFrame:
+    """Mean Dice of the phantoms' vertebrae, by region and in all, one row each."""
+    phantoms = answer["phantoms"]
+    rows = {"all": phantoms["dice"][0]} | phantoms["dice_by_region"] | {"whole": phantoms["dice_of_whole_vertebrae"]}
+    return pd.DataFrame({"mean Dice": rows}).rename_axis("vertebrae")
+
+
+def real_table(answer: dict) -> pd.DataFrame:
+    """One row per real pair: bone over the whole volume; by name, vertebrae clear of the edge and all labelled ones."""
+    rows = []
+    for pair in answer["real"]:
+        row = {("", "case"): pair["case"], ("whole volume", "binary Dice"): pair["binary"]}
+        row[("whole volume", "false ml")] = pair["false_vertebra_ml"]
+        for rule, name in zip(RULES, ("clear", "labelled"), strict=True):
+            row |= {(rule, text): pair[name][key] for key, text in COLUMNS.items()}
+        rows.append(row | {("", "confidence"): pair["confidence"]})
+    table = pd.DataFrame(rows)
+    table.columns = pd.MultiIndex.from_tuples(table.columns) if rows else table.columns
+    return table
+
+
+def words(answer: dict) -> dict:
+    """What the prose of chapter 4 quotes."""
+    phantoms, real = answer["phantoms"], answer["real"]
+    known = {f"box_{k}": phantoms[k] for k in ("n", "vertebrae", "binary", "identified", "seconds_per_scan")}
+    known |= {"box_false": phantoms["false_vertebra_ml"], "box_ece": phantoms["calibration_error"]}
+    known |= dict(zip(("box_dice", "box_low", "box_high"), phantoms["dice"], strict=True))
+    known |= {"box_mm": phantoms["spacing_mm"], "box_pairs": len(real)}
+    known["box_real_low"] = min((p["binary"] for p in real), default=float("nan"))
+    known["box_real_high"] = max((p["binary"] for p in real), default=float("nan"))
+    return known
+
+
+def _rounded(value, digits: int = 3):
+    return None if np.isnan(value) else round(float(value), digits)
+
+
+def _alone() -> None:
+    torch.set_num_threads(1)
+
+
+if __name__ == "__main__":
+    write_text(paths.weights_folder() / FILE, json.dumps(measure(), indent=1) + "\n")
+    sys.stdout.write(f"{paths.weights_folder() / FILE}\n")

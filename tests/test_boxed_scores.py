@@ -1,0 +1,91 @@
+import json
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from spineseg import paths
+from spineseg.anatomy.labels import IDS
+from spineseg.config import Config
+from spineseg.data import nifti
+from spineseg.learning.assembly import Found
+from spineseg.report import boxed_scores
+
+CARD = {
+    "values": {"preparation.spacing_mm": 8.0},
+    "networks": {"coarse": {"sha256": "a"}, "fine": {"sha256": "b"}},
+}
+
+
+class Oracle:
+    """A predictor that answers with the label map that it was given beforehand, moved by some voxels along K."""
+
+    def __init__(self, labels, shift=0):
+        config = Config.load("smoke", **{"preparation.spacing_mm": 8.0, "cohort.spacing_mm": 8.0})
+        self.config, self.labels = config, np.roll(labels, shift, 2)
+
+    def __call__(self, volume):
+        present = np.unique(self.labels[self.labels > 0])
+        table = np.zeros(256, np.uint8)
+        table[present] = np.arange(1, len(present) + 1)
+        found = Found(table[self.labels], present.astype(int), np.full(len(present), 0.9))
+        return SimpleNamespace(found=found, labels=self.labels, affine=volume.affine)
+
+
+@pytest.fixture
+def scored(monkeypatch):
+    """Two phantoms of 8 mm, predicted as they are."""
+    monkeypatch.setattr(boxed_scores, "card", lambda: CARD)
+    results = []
+    for index in (0, 1):
+        made = {}
+        generate = boxed_scores.generate
+
+        def spy(seed, *, made=made, generate=generate, **options):
+            made["phantom"] = generate(seed, **options)
+            monkeypatch.setattr(oracle, "labels", made["phantom"].labels)
+            return made["phantom"]
+
+        oracle = Oracle(np.zeros((2, 2, 2), np.uint8))
+        with monkeypatch.context() as patch:
+            patch.setattr(boxed_scores.Predictor, "boxed", lambda oracle=oracle: oracle)
+            patch.setattr(boxed_scores, "generate", spy)
+            results.append(boxed_scores.score_phantom(index))
+    return results
+
+
+def test_perfect_label_maps_score_one_everywhere(scored):
+    answer = boxed_scores.of_phantoms(scored)
+    assert answer["dice"] == [1.0, 1.0, 1.0] and answer["binary"] == answer["identified"] == 1.0
+    assert answer["false_vertebra_ml"] == 0 and answer["calibration_error"] == pytest.approx(0.1)
+    assert answer["n"] == 2 and answer["spacing_mm"] == 8.0 and set(answer["dice_by_region"].values()) == {1.0}
+
+
+def test_every_other_phantom_shows_a_neck(scored):
+    scores = scored[1][0].set_index("vertebra")
+    assert scores.loc["C3", "reference_voxels"] > 0
+
+
+def test_a_pair_is_scored_over_the_whole_volume_and_by_name(monkeypatch, tmp_path):
+    labels = np.zeros((12, 12, 40), np.uint8)
+    labels[4:8, 4:8, 10:18], labels[4:8, 4:8, 20:28] = IDS["L4"], IDS["L3"]
+    (tmp_path / "pairs").mkdir()
+    nifti.write(tmp_path / "pairs" / "one_seg.nii.gz", labels, np.diag([3.0, 3, 3, 1]))
+    nifti.write(tmp_path / "pairs" / "one_ct.nii.gz", labels.astype(np.int16) * 20, np.diag([3.0, 3, 3, 1]))
+    monkeypatch.setattr(paths, "real_ct_folder", lambda: tmp_path)
+    monkeypatch.setattr(boxed_scores.Predictor, "boxed", lambda: Oracle(labels, shift=2))
+    pair = boxed_scores.score_pair("one")
+    assert pair["clear"]["n"] == 2 and pair["clear"]["dice"] == pytest.approx(0.75) == pair["binary"]
+    assert pair["clear"]["identified"] == 1 and pair["clear"]["centroid_mm"] == 6.0
+    table = boxed_scores.real_table({"real": [pair]})
+    assert len(table) == 1 and table[("whole volume", "binary Dice")].tolist() == [0.75]
+
+
+def test_the_stored_scores_are_those_of_the_weights_beside_them(monkeypatch):
+    monkeypatch.delenv("SPINESEG_WEIGHTS", raising=False)
+    known = json.loads((paths.weights_folder() / "weights.json").read_text())["networks"]
+    answer = boxed_scores.load()
+    assert answer["weights"] == {name: network["sha256"] for name, network in known.items()}
+    assert answer["phantoms"]["n"] >= 40 and len(boxed_scores.phantom_table(answer)) == 6
+    quoted = boxed_scores.words(answer)
+    assert quoted["box_low"] <= quoted["box_dice"] <= quoted["box_high"] and quoted["box_pairs"] == len(answer["real"])
