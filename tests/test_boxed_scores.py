@@ -38,15 +38,13 @@ def scored(monkeypatch):
     monkeypatch.setattr(boxed_scores, "card", lambda: CARD)
     results = []
     for index in (0, 1):
-        made = {}
-        generate = boxed_scores.generate
-
-        def spy(seed, *, made=made, generate=generate, **options):
-            made["phantom"] = generate(seed, **options)
-            monkeypatch.setattr(oracle, "labels", made["phantom"].labels)
-            return made["phantom"]
-
         oracle = Oracle(np.zeros((2, 2, 2), np.uint8))
+
+        def spy(seed, *, oracle=oracle, generate=boxed_scores.generate, **options):
+            phantom = generate(seed, **options)
+            oracle.labels = phantom.labels
+            return phantom
+
         with monkeypatch.context() as patch:
             patch.setattr(boxed_scores.Predictor, "boxed", lambda oracle=oracle: oracle)
             patch.setattr(boxed_scores, "generate", spy)

@@ -13,6 +13,7 @@ from safetensors.torch import save as save_bytes
 from spineseg import paths
 from spineseg.config import Config
 from spineseg.data.atomic import atomic_path, write_text
+from spineseg.learning import runs
 from spineseg.learning.boxed import CARD
 from spineseg.learning.cascade import STAGES
 from spineseg.learning.training import load_network
@@ -46,6 +47,8 @@ def pack(config: Config, folder: Path | None = None) -> Path:
         networks[name] = {"sha256": hashlib.sha256(payload).hexdigest()} | {k: state[k] for k in STATE}
     record = json.loads((paths.run_folder(config.run) / "provenance.json").read_text())
     values = {name: value for name, value in dotted(config.to_dict()) if name.startswith(DEPENDS_ON)}
+    packed = runs.provenance(config)
+    record |= {"packed": packed["written"], "packed_by": packed["commit"], "packed_on": packed["device"]}
     card = {"profile": config.profile, "values": values, "provenance": record, "networks": networks}
     write_text(folder / CARD, json.dumps(card, indent=1))
     return folder / CARD

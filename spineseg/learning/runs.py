@@ -107,7 +107,7 @@ def differences(before: dict, after: dict, prefix: str = "") -> list[str]:
 
 def provenance(config: Config) -> dict:
     """Where a result comes from: commit, versions, device, threads, seed, hashes, time."""
-    device = torch.cuda.get_device_name() if torch.cuda.is_available() else platform.processor() or platform.machine()
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else _processor()
     return {
         "commit": _git("rev-parse", "HEAD"),
         "dirty": bool(_git("status", "--porcelain", "--untracked-files=no")),
@@ -121,9 +121,18 @@ def provenance(config: Config) -> dict:
     }
 
 
-def _git(*words: str) -> str:
+def _processor() -> str:
+    """The processor's own name where Linux tells it, else its kind."""
     try:
-        done = subprocess.run(["git", *words], cwd=paths.project_root(), capture_output=True, text=True, timeout=20)
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
+
+
+def _git(*words: str) -> str:
+    try:  # of the code that runs, wherever the runs lie
+        done = subprocess.run(["git", *words], cwd=Path(__file__).parent, capture_output=True, text=True, timeout=20)
     except (OSError, subprocess.TimeoutExpired):
         return ""
     return done.stdout.strip()

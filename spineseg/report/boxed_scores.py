@@ -156,6 +156,15 @@ def real_table(answer: dict) -> pd.DataFrame:
     return table
 
 
+def training() -> dict:
+    """How the weights were made, from their card: steps and minutes per network, seed, processor, threads, commit."""
+    known = card()
+    made = {f"box_{k}": known["provenance"][k] for k in ("seed", "packed_on", "threads", "packed_by")}
+    for name, network in known["networks"].items():
+        made |= {f"box_{name}_steps": network["steps"], f"box_{name}_minutes": network["seconds"] / 60}
+    return made
+
+
 def words(answer: dict) -> dict:
     """What the prose of chapter 4 quotes."""
     phantoms, real = answer["phantoms"], answer["real"]
