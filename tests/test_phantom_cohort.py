@@ -1,3 +1,4 @@
+import dataclasses
 import json
 
 import numpy as np
@@ -90,6 +91,12 @@ def test_a_changed_generator_makes_the_cohort_again(smoke, monkeypatch):
     after = times(make(smoke))
     assert all(after[name] != before[name] for name in before)
     assert json.loads((phantom_cohort.cohort_folder(smoke) / "cohort.json").read_text())["code"] == "another"
+
+
+def test_another_spread_makes_the_cohort_again(smoke):
+    before = times(make(smoke))
+    after = times(make(dataclasses.replace(smoke, cohort=dataclasses.replace(smoke.cohort, spread=0.5))))
+    assert all(after[name] != before[name] for name in before)
 
 
 def test_every_other_case_shows_a_neck_where_half_must():
