@@ -6,6 +6,7 @@ used.
 """
 
 import argparse
+import itertools
 import json
 import os
 import resource
@@ -27,7 +28,9 @@ SEED = 20261126
 
 def scan(shape) -> tuple[np.ndarray, np.ndarray]:
     """A phantom's CT on a grid of that shape over its whole field of view, and the affine."""
-    phantom = generate(SEED, spacing_mm=3.0, anisotropic=False, needs=["C7", "S1"])
+    options = {"anisotropic": False, "needs": ["C7", "S1"]}
+    wide = (s for s in itertools.count(SEED) if generate(s, spacing_mm=8.0, **options).truth["kind"] == "trunk")
+    phantom = generate(next(wide), spacing_mm=3.0, **options)  # the whole body, not a crop around the spine
     step = np.diag([*(np.array(phantom.ct_hu.shape) / shape), 1.0])
     target = phantom.affine @ step
     image = torch.from_numpy(phantom.ct_hu.astype(np.float32))
