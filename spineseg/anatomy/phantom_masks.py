@@ -9,7 +9,7 @@ import pandas as pd
 
 from spineseg.anatomy.morphometry import measure
 from spineseg.anatomy.phantom.canvas import Canvas
-from spineseg.anatomy.phantom.spine import draw_spine
+from spineseg.anatomy.phantom.spine import Spine, draw_spine
 from spineseg.anatomy.phantom.vertebra_raster import draw_poses, rasterise
 
 MARGIN_MM = 0.45  # how far labels reach outside the bone, the middle of what is drawn for a scan
@@ -32,9 +32,8 @@ def whole_spine(seed: int, *, spacing_mm: float = 1.5) -> tuple[np.ndarray, np.n
     """
     if not spacing_mm > 0:
         raise ValueError(f"spacing_mm must be positive, got {spacing_mm}; 1 to 3 is usual")
-    streams = [np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(5)]  # as in `generate`
-    spine = draw_spine(streams[0])
-    poses = draw_poses(spine, streams[3])
+    spine, rng = _patient(seed)
+    poses = draw_poses(spine, rng)
     canvas = Canvas(spine.centre_mm.min(0), np.ceil(np.ptp(spine.centre_mm, 0) / spacing_mm) + 1, (spacing_mm,) * 3)
     raster = rasterise(canvas, poses, MARGIN_MM)
     names = np.array([0] + [pose.level + 1 for pose in poses], np.uint8)  # where one level occurs twice, one label
@@ -43,8 +42,16 @@ def whole_spine(seed: int, *, spacing_mm: float = 1.5) -> tuple[np.ndarray, np.n
     return np.pad(names[raster.owner.cpu().numpy()], 1), affine
 
 
+def _patient(seed: int) -> tuple[Spine, np.random.Generator]:
+    """The spine of a seed as `generate` draws it, and the generator that its poses are drawn from."""
+    streams = [np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(5)]
+    return draw_spine(streams[0]), streams[3]
+
+
 def measured_phantoms(seeds: Iterable[int], *, spacing_mm: float = 1.5) -> pd.DataFrame:
-    """Measure the vertebrae of several phantoms.
+    """Measure the vertebrae of several phantoms; patients with a vertebra more or less are left out.
+
+    A name that comes twice would be measured as one vertebra, and its neighbours would stand too far apart.
 
     Args:
         seeds: One patient each.
@@ -54,6 +61,8 @@ def measured_phantoms(seeds: Iterable[int], *, spacing_mm: float = 1.5) -> pd.Da
         `seed` and the columns of `morphometry.measure`, a row per vertebra; empty without seeds.
     """
     tables = [
-        measure(*whole_spine(seed, spacing_mm=spacing_mm), step_mm=spacing_mm).assign(seed=int(seed)) for seed in seeds
+        measure(*whole_spine(seed, spacing_mm=spacing_mm), step_mm=spacing_mm).assign(seed=int(seed))
+        for seed in seeds
+        if not _patient(seed)[0].variant
     ]
     return pd.concat(tables, ignore_index=True) if tables else measure(np.zeros((1, 1, 1), np.uint8), np.eye(4))
