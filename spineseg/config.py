@@ -110,7 +110,7 @@ class TrainingConfig:
     gamma: float = 0.2  # augmentation, largest logarithm of the exponent
     blur_share: float = 0.2  # augmentation, items that are smoothed
     noise: float = 0.02  # augmentation, largest standard deviation in window units
-    narrowed_share: float = 0.2  # coarse items shown through a smaller field of view
+    narrowed_share: float = 0.2  # items whose coarse scan is shown through a smaller field of view
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,9 @@ from distributed import CancelledError, Client, KilledWorker, LocalCluster
 
 from spineseg.errors import CaseError
 
+# at INFO, dask tells of connections that close under a message: a job that is ended closes all of its own
+logging.getLogger("distributed").setLevel(logging.WARNING)
+
 LINUX = sys.platform == "linux"
 METHOD = "forkserver" if LINUX else "spawn"
 PRELOADED = ["torch", "blosc2", "distributed", "distributed.nanny", "spineseg.data.store"]  # before workers are forked

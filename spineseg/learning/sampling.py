@@ -12,9 +12,11 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from spineseg.config import PreparationConfig, StageConfig, TrainingConfig
+from spineseg.data.affine import spacing_of
 from spineseg.data.geometry import resample_image, resample_labels
 from spineseg.data.store import Store
 from spineseg.learning.augment import Intensity, pose
+from spineseg.learning.narrowing import around, near_spine, smaller
 
 BRIGHT_HU = 130.0  # of a coarse voxel that holds bone or contrast medium
 
@@ -150,12 +152,9 @@ class WholeScans(Dataset):
         rng = np.random.default_rng([self.seed, self.epoch, index])
         case = self.cases.at(self.seed, self.epoch * len(self) + index)
         size = np.array(case.coarse_image.shape)
-        shape = size.copy()
-        if rng.random() < self.training.narrowed_share:  # lengthwise, and half of the time across
-            shape[2] = max(int(size[2] * rng.uniform(0.35, 1.0)), min(size[2], 8))
-            if rng.random() < 0.5:
-                shape[:2] = np.maximum(size[:2] * rng.uniform(0.45, 1.0, 2), np.minimum(size[:2], 10)).astype(int)
-        centre = _crop_centre(case, size, shape, rng)
+        narrowed = rng.random() < self.training.narrowed_share
+        shape = smaller(rng, size, spacing_of(case.coarse_affine)) if narrowed else size
+        centre = near_spine(rng, case.coarse_labels, shape)
         grid = pose(rng, self.training, centre, shape)
         target = padded(shape, self.stage.patch)
         image, labels = moved(case.coarse_image, case.coarse_labels, grid, shape.tolist())
@@ -216,11 +215,20 @@ class Patches(Dataset):
             centre = np.round(centre - (patch - 1) / 2) + (patch - 1) / 2
         grid = pose(rng, self.training if turned else None, centre, patch)
         image, labels = case.cut(grid, patch.tolist())
-        coarse = torch.from_numpy(case.coarse_image)[None]
+        coarse, whole = case.coarse_image, True
+        to_coarse = np.linalg.inv(case.coarse_affine) @ case.affine @ grid
         if self.augmented:
             image = Intensity.draw(rng, self.training)(image)
-        to_coarse = np.linalg.inv(case.coarse_affine) @ case.affine @ grid
-        return {"case": case.case, "image": image, "labels": labels, "coarse": coarse, "to_coarse": to_coarse}
+            whole = rng.random() >= self.training.narrowed_share
+            if not whole:  # the coarse stage is less sure of a small part
+                shape = smaller(rng, coarse.shape, spacing_of(case.coarse_affine))
+                middle = to_coarse[:3] @ np.append((patch - 1) / 2, 1.0)
+                start = around(rng, middle, coarse.shape, shape)
+                coarse = np.ascontiguousarray(coarse[tuple(slice(a, a + n) for a, n in zip(start, shape, strict=True))])
+                to_coarse[:3, 3] -= start
+        seen = torch.from_numpy(coarse)[None]
+        guide = {"coarse": seen, "to_coarse": to_coarse, "whole": whole}
+        return {"case": case.case, "image": image, "labels": labels, **guide}
 
 
 class StillPatches(Dataset):
@@ -249,21 +257,6 @@ class Rounds:
         round_, place = divmod(position, len(self.cases))
         order = np.random.default_rng([seed, 7919, round_]).permutation(len(self.cases))
         return self.cases[order[place]]
-
-
-def _crop_centre(case: TrainingCase, size, shape, rng) -> np.ndarray:
-    """Centre of a part of a scan; across, it stays near the spine when there is one."""
-    low, high = (shape - 1) / 2, size - 1 - (shape - 1) / 2
-    centre = rng.uniform(low, np.maximum(high, low))
-    found = np.argwhere(case.coarse_labels > 0)
-    if len(found):
-        anchor = found[rng.integers(len(found))]
-        centre[2] = np.clip(anchor[2] + rng.uniform(-0.3, 0.3) * shape[2], low[2], max(high[2], low[2]))
-        near = found[np.abs(found[:, 2] - centre[2]) <= shape[2] / 2]
-        middle = (near if len(near) else found).mean(0)
-        across = middle[:2] + rng.uniform(-0.2, 0.2, 2) * shape[:2]
-        centre[:2] = np.clip(across, low[:2], np.maximum(high[:2], low[:2]))
-    return centre
 
 
 def collate(items: list[dict]) -> dict:

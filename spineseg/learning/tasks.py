@@ -67,7 +67,8 @@ class Outlining:
     def _fine(self, network: nn.Module, batch: dict) -> Tensor:
         shape = batch["image"].shape[2:]
         with torch.no_grad():
-            guides = [self._guide(case, c) for case, c in zip(batch["case"], batch["coarse"], strict=True)]
+            seen = zip(batch["case"], batch["coarse"], batch["whole"], strict=True)
+            guides = [self._guide(*scan) for scan in seen]
             guide = torch.stack([upsampled(g, m, shape) for g, m in zip(guides, batch["to_coarse"], strict=True)])
         return fine_logits(network, batch["image"], guide)
 
@@ -75,8 +76,10 @@ class Outlining:
     def _logits(self, image: Tensor) -> Tensor:
         return coarse_logits(self.coarse, image, self.config.coarse.patch)
 
-    def _guide(self, case: str, image: Tensor) -> Tensor:
-        """Guidance of a case; that of the latest cases is kept."""
+    def _guide(self, case: str, image: Tensor, whole: bool) -> Tensor:
+        """Guidance of a scan, or of a part of it; that of the latest whole scans is kept."""
+        if not whole:
+            return guidance(self._logits(image), self.config)
         if case in self._guides:
             self._guides.move_to_end(case)
             return self._guides[case]
