@@ -144,6 +144,21 @@ def test_a_patch_knows_its_place_in_the_coarse_scan(case):
     assert np.allclose(step, np.eye(3) * 0.5) and np.allclose(world[3], 1)
 
 
+def test_a_patch_of_a_smaller_field_of_view_knows_its_place_in_that(case):
+    widest = dataclasses.replace(SMOKE.training, narrowed_share=1.0)
+    narrow = Patches(Rounds([case]), SMOKE.fine, widest, 0)
+    whole = Patches(Rounds([case]), SMOKE.fine, dataclasses.replace(widest, narrowed_share=0.0), 0)
+    smaller = 0
+    for i in range(len(narrow)):
+        part, scan = narrow[i], whole[i]
+        assert not part["whole"] and scan["whole"] and torch.equal(part["image"], scan["image"])
+        start = np.rint(scan["to_coarse"][:3, 3] - part["to_coarse"][:3, 3]).astype(int)
+        box = tuple(slice(a, a + n) for a, n in zip(start, part["coarse"].shape[1:], strict=True))
+        assert torch.equal(part["coarse"], scan["coarse"][:, *box])
+        smaller += part["coarse"].shape != scan["coarse"].shape
+    assert smaller
+
+
 def test_few_shapes_come_out_of_many():
     assert {padded((n, 30, 30), (16, 16, 16)) for n in range(17, 33)} == {(32, 32, 32)}
 

@@ -56,21 +56,21 @@ class Outlining:
 
     def loss(self, network: nn.Module, batch: dict) -> Tensor:
         """Scalar loss of a batch."""
-        return self._loss(self._fine(network, batch), phases(batch["labels"]))
+        return self._loss(fine_logits(network, batch["image"], self.guide(batch)), phases(batch["labels"]))
 
     def judge(self, network: nn.Module, batch: dict) -> tuple[Tensor, Tensor]:
         """Loss of a single item, and its labels `(I, J, K)`, the coarse names that fit the phases."""
-        logits = self._fine(network, batch)
+        logits = fine_logits(network, batch["image"], self.guide(batch))
         names = upsampled(self._logits(batch["coarse"][0])[1:], batch["to_coarse"][0], logits.shape[2:])
         return self._loss(logits, phases(batch["labels"])), named(logits[0], names)
 
-    def _fine(self, network: nn.Module, batch: dict) -> Tensor:
+    @torch.no_grad()
+    def guide(self, batch: dict) -> Tensor:
+        """Guidance `(N, 7, I, J, K)` on the grids of the patches of a batch."""
+        scans = zip(batch["case"], batch["coarse"], batch["whole"], strict=True)
+        guides = [self._guide(*scan) for scan in scans]
         shape = batch["image"].shape[2:]
-        with torch.no_grad():
-            seen = zip(batch["case"], batch["coarse"], batch["whole"], strict=True)
-            guides = [self._guide(*scan) for scan in seen]
-            guide = torch.stack([upsampled(g, m, shape) for g, m in zip(guides, batch["to_coarse"], strict=True)])
-        return fine_logits(network, batch["image"], guide)
+        return torch.stack([upsampled(g, m, shape) for g, m in zip(guides, batch["to_coarse"], strict=True)])
 
     @torch.no_grad()
     def _logits(self, image: Tensor) -> Tensor:

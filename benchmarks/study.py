@@ -1,0 +1,220 @@
+"""What each choice of the cascade is worth: one change at a time, the same seeds, phantoms of no split.
+
+Run `python benchmarks/study.py WORKDIR [--only TEXT] [--out results.json]`; `make study` runs all of it, some hours on
+two cores. The coarse stage is judged by the names that it gives to perfect outlines, the fine stage by the whole
+cascade with one coarse network for all. Rows that are in the output already are not run again.
+"""
+
+import argparse
+import contextlib
+import json
+import os
+import shutil
+import sys
+import time
+from pathlib import Path
+from unittest import mock
+
+import deep_supervision
+import numpy as np
+import pandas as pd
+import torch
+
+from spineseg import paths
+from spineseg.anatomy.phantom import generate
+from spineseg.config import Config
+from spineseg.data import nifti
+from spineseg.data.atomic import write_text
+from spineseg.data.geometry import back_to_original
+from spineseg.data.store import prepare_arrays
+from spineseg.evaluation.bootstrap import case_weights, interval, weighted_mean
+from spineseg.evaluation.scores import score_case
+from spineseg.learning import cascade, training
+from spineseg.learning.assembly import assemble
+from spineseg.learning.inference import Predictor
+
+FIRST_SEED, SCANS = 700_000_000, {"coarse": 60, "fine": 24}  # half of them must show C3
+SETTINGS = {
+    "training.epochs": 20,
+    "fine.steps_per_epoch": 100,
+}  # half of the demo's coarse steps, a quarter of its fine
+BASE = "as in the demo"
+
+
+def without_levels(logits, config):
+    """`cascade.guidance` without the three channels that say where along the spine a voxel is."""
+    guide = cascade.guidance(logits, config)
+    return torch.cat((guide[: cascade.PHASES + 1], torch.zeros_like(guide[cascade.PHASES + 1 :])))
+
+
+def levels_off() -> list:
+    """Patches that take the level from the fine stage, in training and in prediction."""
+    return [mock.patch(f"spineseg.learning.{m}.guidance", without_levels) for m in ("tasks", "inference")]
+
+
+def deep_on() -> list:
+    """Patches that judge the fine network's decoder at half and quarter resolution too."""
+    return [
+        mock.patch("spineseg.learning.cascade.VNet", deep_supervision.network),
+        mock.patch("spineseg.learning.module.Outlining", deep_supervision.DeepOutlining),
+    ]
+
+
+# stage, choice, what it is changed to, values, patches
+ROWS = (
+    ("coarse", "", BASE, {}, None),
+    ("coarse", "seed", "another", {"training.seed": 1}, None),
+    ("coarse", "voxels of the coarse scan", "9 mm", {"preparation.coarse_spacing_mm": 9.0}, None),
+    ("coarse", "voxels of the coarse scan", "16 mm", {"preparation.coarse_spacing_mm": 16.0}, None),
+    ("coarse", "loss", "no term among names", {"coarse.naming_weight": 0.0}, None),
+    ("coarse", "loss", "no binary Dice", {"coarse.loss": "dice_ce"}, None),
+    ("coarse", "training phantoms", "72", {"cohort.train": 72}, None),
+    ("coarse", "training phantoms", "36", {"cohort.train": 36}, None),
+    ("coarse", "neck in view", "as in the population", {"cohort.neck_share": 0.0}, None),
+    ("coarse", "spread of looks", "none", {"cohort.spread": 0.0}, None),
+    ("coarse", "spread of looks", "half as wide again", {"cohort.spread": 1.5}, None),
+    ("coarse", "smaller fields of view", "never", {"training.narrowed_share": 0.0}, None),
+    ("coarse", "smaller fields of view", "40 %", {"training.narrowed_share": 0.4}, None),
+    ("coarse", "moving average", "none", {"training.ema_decay": 0.0}, None),
+    ("coarse", "width", "half", {"coarse.network.channels": (4, 8, 16, 32)}, None),
+    ("fine", "", BASE, {}, None),
+    ("fine", "seed", "another", {"training.seed": 1}, None),
+    ("fine", "level as an input", "left out", {}, levels_off),
+    ("fine", "deep supervision", "at half and quarter resolution", {}, deep_on),
+    ("fine", "patch", "24-cubed", {"fine.patch": (24, 24, 24)}, None),
+    ("fine", "patch", "48-cubed", {"fine.patch": (48, 48, 48)}, None),
+    ("fine", "loss", "no term among phases", {"fine.naming_weight": 0.0}, None),
+    ("fine", "loss", "no binary Dice", {"fine.loss": "dice_ce"}, None),
+    ("fine", "patches on vertebrae, classes evenly", "half of them", {"fine.foreground_share": 0.5}, None),
+    ("fine", "smaller fields of view", "never", {"training.narrowed_share": 0.0}, None),
+    ("fine", "moving average", "none", {"training.ema_decay": 0.0}, None),
+    ("fine", "width", "half", {"fine.network.channels": (4, 8, 16, 32)}, None),
+    ("fine", "overlap of windows", "half", {"inference.overlap_share": 0.5}, None),
+)  # fmt: skip
+
+
+def configured(name: str, values: dict) -> Config:
+    """The demo's configuration with the study's settings and the row's values."""
+    cohort = {k: v for k, v in values.items() if k.startswith("cohort.")}
+    folder = "phantom-study" + "".join(f"-{k[7:]}-{v}" for k, v in cohort.items())
+    return Config.load("demo", name, **(SETTINGS | {"cohort.folder": folder} | values))
+
+
+def trained(stage: str, config: Config, base: str, patches: list) -> float:
+    """Train one stage; a fine one on the coarse network of the run `base`. Returns seconds."""
+    start = time.perf_counter()
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(mock.patch.dict(training.METHODS, coarse=("coarse",)))
+        for patch in patches:
+            stack.enter_context(patch)
+        if stage == "fine":
+            checkpoints = paths.run_folder(config.run) / "checkpoints"
+            checkpoints.mkdir(parents=True, exist_ok=True)
+            for file in (paths.run_folder(base) / "checkpoints").glob("coarse-*"):
+                shutil.copy(file, checkpoints)
+        training.train(config, "coarse" if stage == "coarse" else "cascade")
+    return time.perf_counter() - start
+
+
+def scored(stage: str, config: Config, patches: list) -> pd.DataFrame:
+    """Rows of `score_case` over the phantoms of no split."""
+    with contextlib.ExitStack() as stack:
+        for patch in patches:
+            stack.enter_context(patch)
+        if stage == "coarse":
+            network = training.load_network(config, "coarse")[0]
+        else:
+            predictor = Predictor.of_run(config)
+        tables = []
+        for i in range(SCANS[stage]):
+            phantom = generate(FIRST_SEED + i, spacing_mm=config.cohort.spacing_mm, needs=["C3"] if i % 2 else None)
+            if stage == "coarse":
+                labels = named_outlines(network, phantom, config)
+            else:
+                labels = predictor(nifti.Volume(phantom.ct_hu, phantom.affine, ())).labels
+            case = f"phantom_{i:02d}"
+            tables.append(score_case(case, phantom.labels, labels, phantom.affine, config=config.evaluation))
+    return pd.concat(tables, ignore_index=True)
+
+
+@torch.inference_mode()
+def named_outlines(network, phantom, config: Config) -> np.ndarray:
+    """The reference's vertebrae under the names that the coarse network gives them, on the scan's grid."""
+    scan = prepare_arrays(phantom.ct_hu, phantom.labels, phantom.affine, config.preparation)
+    small = torch.from_numpy(scan.coarse_image)[None]
+    logits = cascade.coarse_logits(network, small, config.coarse.patch)
+    phase = cascade.phases(torch.from_numpy(scan.labels)).numpy().astype(np.uint8)
+    found = assemble(phase, logits, scan.affine, scan.coarse_affine, config)
+    pieces = back_to_original(torch.from_numpy(found.pieces), scan.affine, phantom.affine, phantom.ct_hu.shape)
+    return np.append(0, found.labels).astype(np.uint8)[np.asarray(pieces)]
+
+
+def per_vertebra(stage: str, scores: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """Columns `case, vertebra, value` of each measure."""
+    held = scores[scores.reference_voxels > 0]
+    neck = held[held.region == "cervical"]
+    measures = {"identified": (held, "identified"), "identified, neck": (neck, "identified")}
+    if stage == "fine":
+        measures |= {"Dice": (held, "dice"), "Dice, neck": (neck, "dice")}
+    tables = {
+        name: rows[["case", "vertebra", column]].set_axis(["case", "vertebra", "value"], axis=1)
+        for name, (rows, column) in measures.items()
+    }
+    if stage == "fine":
+        sums = scores.groupby("case")[["found_voxels", "reference_voxels", "prediction_voxels"]].sum()
+        binary = 2 * sums.found_voxels / (sums.reference_voxels + sums.prediction_voxels)
+        tables["binary Dice"] = binary[sums.reference_voxels > 0].rename("value").reset_index().assign(vertebra="")
+    return tables
+
+
+def compared(stage: str, scores: pd.DataFrame, base: pd.DataFrame, config: Config) -> dict:
+    """Mean of each measure, and its change against the base with an interval over scans."""
+    answer, before = {}, per_vertebra(stage, base)
+    for name, after in per_vertebra(stage, scores).items():
+        both = before[name].merge(after, on=["case", "vertebra"], suffixes=("_before", "_after"))
+        codes, cases = pd.factorize(both.case)
+        weights = case_weights(len(cases), draws=config.evaluation.bootstrap_draws, seed=config.evaluation.seed)
+        change = (both.value_after - both.value_before).to_numpy()
+        low, high = interval(weighted_mean(change, codes, weights), level=config.evaluation.bootstrap_level)
+        values = {"mean": both.value_after.mean(), "change": change.mean(), "low": low, "high": high}
+        answer[name] = {k: round(float(v), 4) for k, v in values.items()}
+    return answer
+
+
+def main(arguments=None) -> int:
+    """Run the rows that the output does not have; it is written anew after each."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("workdir", type=Path)
+    parser.add_argument("--only", default="", help="rows whose stage, choice or change holds this")
+    parser.add_argument("--out", type=Path, default=Path("benchmarks/results/study.json"))
+    options = parser.parse_args(arguments)
+    os.environ["SPINESEG_HOME"] = str(options.workdir.resolve())
+    done = json.loads(options.out.read_text())["rows"] if options.out.is_file() else []
+    for stage, choice, change, values, patches in ROWS:
+        is_base = change == BASE
+        known = any((r["stage"], r["choice"], r["change"]) == (stage, choice, change) for r in done)
+        if (known and not is_base) or (options.only not in f"{stage} {choice} {change}" and not is_base):
+            continue
+        name = "-".join(f"{stage} {choice} {change}".replace(",", "").split())
+        base = configured(f"{stage}-{'-'.join(BASE.split())}", {})
+        config, file = configured(name, values), options.workdir / "scores" / f"{name}.csv"
+        coarse = f"coarse-{'-'.join(BASE.split())}"
+        made = [patches() if patches else [] for _ in range(2)]  # a patch is used once
+        if not file.is_file():
+            seconds = trained(stage, config, coarse, made[0])
+            write_text(file, scored(stage, config, made[1]).to_csv(index=False))
+            print(f"{name}: {seconds:.0f} s", flush=True)
+        if known:
+            continue
+        scores = pd.read_csv(file)
+        reference = pd.read_csv(options.workdir / "scores" / f"{base.run}.csv")
+        row = {"stage": stage, "choice": choice, "change": change, "values": {k: v for k, v in values.items()}}
+        done.append(row | {"measures": compared(stage, scores, reference, config)})
+        settings = {"profile": config.profile, "first_seed": FIRST_SEED, "scans": SCANS, **SETTINGS}
+        write_text(options.out, json.dumps({"settings": settings, "rows": done}, indent=1) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    sys.exit(main())
