@@ -35,6 +35,11 @@ def weights_folder() -> Path:
     return Path(os.environ.get("SPINESEG_WEIGHTS", default))
 
 
+def results_folder() -> Path:
+    """Folder of what the benchmarks of this checkout measured, `benchmarks/results`."""
+    return Path(__file__).resolve().parents[1] / "benchmarks" / "results"
+
+
 def real_ct_folder() -> Path:
     """Folder of real CT pairs outside the project, `$SPINESEG_REALCT` or `../shared/data/realct`; may be absent."""
     default = project_root().parent / "shared" / "data" / "realct"

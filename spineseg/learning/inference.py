@@ -23,12 +23,14 @@ from spineseg.data.store import PreparedCase, prepare_arrays
 from spineseg.errors import CaseError
 from spineseg.learning import runs
 from spineseg.learning.assembly import Found, assemble, by_label
-from spineseg.learning.boxed import load_boxed
+from spineseg.learning.boxed import card, load_boxed
 from spineseg.learning.cascade import PHASES, coarse_logits, fine_logits, guidance, upsampled
 from spineseg.learning.precision import bf16_pays
 from spineseg.learning.review import vertebra_table
 from spineseg.learning.training import METHODS, load_network
 from spineseg.learning.windows import averaged, label_by_windows, wanted
+
+BOXED = "boxed"  # as a method: the networks that come with the project, whatever the run
 
 
 @dataclass(frozen=True)
@@ -88,6 +90,11 @@ class Predictor:
                 raise CaseError("checkpoint-pair", file, found, wanted, "train the cascade again; it goes on from here")
             own[name] = state["sha256"]
         return cls(config, networks, precision, device)
+
+    @classmethod
+    def of(cls, config: Config, method: str) -> Predictor:
+        """The networks of a run's method, or those that come with the project if that is `boxed`."""
+        return cls.boxed() if method == BOXED else cls.of_run(config, method)
 
     @classmethod
     def boxed(cls, device: str = "") -> Predictor:
@@ -224,11 +231,15 @@ def predict_cohort(config: Config, method: str, cases: pd.DataFrame, which: str 
 
 
 def predictions_folder(config: Config, method: str) -> Path:
-    """Folder of the label maps of a method as it is trained and set now: `predictions/<method>-<key>`.
+    """Folder of the label maps of a method as it is trained and set now: `predictions/<method>-<key>` of the run.
 
-    The key is a hash of the weights, of the inference and preparation settings and of the sources that use them.
+    Besides the run's methods there is `boxed`. The key is a hash of the weights, of the inference and preparation
+    settings and of the sources that use them.
     """
-    states = [load_network(config, name)[1]["sha256"] for name in METHODS[method]]
+    if method == BOXED:
+        states = [network["sha256"] for network in card()["networks"].values()]
+    else:
+        states = [load_network(config, name)[1]["sha256"] for name in METHODS[method]]
     sources = hash_files(sorted(Path(__file__).parent.glob("*.py")))
     parts = [*states, config.hash("inference", "order", "preparation"), code_version(), sources]
     key = hashlib.sha256("/".join(parts).encode()).hexdigest()[:10]

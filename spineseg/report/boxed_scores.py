@@ -22,7 +22,7 @@ from spineseg.anatomy.phantom import generate
 from spineseg.config import Config
 from spineseg.data import nifti
 from spineseg.data.atomic import write_text
-from spineseg.evaluation.calibration import calibration, outcomes
+from spineseg.evaluation.calibration import calibration, outcomes, reliability
 from spineseg.evaluation.scores import case_scores, score_case
 from spineseg.evaluation.tables import summary
 from spineseg.learning.boxed import card
@@ -33,6 +33,7 @@ from spineseg.report.score_tables import RULES
 
 PHANTOMS, FIRST_SEED = 40, 880_000_000  # seeds that no cohort and no training has; half of them must show C3
 FILE = "scores.json"
+BINS = ("confidence", "correct", "low", "high", "n")  # of the reliability diagram
 COLUMNS = {
     "n": "n",
     "dice": "named Dice",
@@ -67,7 +68,8 @@ def of_phantoms(scored: list[tuple[pd.DataFrame, pd.DataFrame, float]]) -> dict:
     cases, whole = case_scores(scores), summary(scores, by=None, config=config).iloc[0]
     regions = summary(scores, by="region", config=config).set_index("region")["mean"]
     found = pd.concat([t.assign(case=s.case.iloc[0]) for s, t, _ in scored], ignore_index=True)
-    sure = calibration(outcomes(found, scores), config=config).iloc[0]
+    stated = outcomes(found, scores)
+    sure, bins = calibration(stated, config=config).iloc[0], reliability(stated, config=config)
     seen_whole = scores[(scores.visible_share > 1 - 1e-6) & scores.dice.notna()]
     return {
         "n": len(scored),
@@ -81,6 +83,7 @@ def of_phantoms(scored: list[tuple[pd.DataFrame, pd.DataFrame, float]]) -> dict:
         "identified": round(float(scores.identified.mean()), 4),
         "false_vertebra_ml": round(float(cases.false_vertebra_ml.mean()), 2),
         "calibration_error": round(float(sure["ece"]), 4),
+        "reliability": [{k: round(float(row[k]), 4) for k in BINS} for _, row in bins.iterrows()],
         "seconds_per_scan": round(statistics.median(s for _, _, s in scored), 1),
     }
 
@@ -140,6 +143,11 @@ def phantom_table(answer: dict) -> pd.DataFrame:
     phantoms = answer["phantoms"]
     rows = {"all": phantoms["dice"][0]} | phantoms["dice_by_region"] | {"whole": phantoms["dice_of_whole_vertebrae"]}
     return pd.DataFrame({"mean Dice": rows}).rename_axis("vertebrae")
+
+
+def reliability_bins(answer: dict) -> pd.DataFrame:
+    """Stated confidence against the share identified on the phantoms, for `trust_figures.draw_reliability`."""
+    return pd.DataFrame(answer["phantoms"]["reliability"]).assign(method="boxed").astype({"n": int})
 
 
 def real_table(answer: dict) -> pd.DataFrame:

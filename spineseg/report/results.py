@@ -128,7 +128,7 @@ def evaluate_real(config: Config, method: str = "cascade") -> pd.DataFrame:
 
     Args:
         config: Names the run.
-        method: Trained method.
+        method: Trained method, or `boxed` for the weights that come with the project.
 
     Returns:
         The rows of `score_real`, with `ct`, `segmentation` and `prediction` paths; empty without the folder.
@@ -138,7 +138,7 @@ def evaluate_real(config: Config, method: str = "cascade") -> pd.DataFrame:
     if not files:
         return pd.DataFrame()
     target = predictions_folder(config, method) / "real"
-    predicted = predict_files(Predictor.of_run(config, method), files, target, label="real")
+    predicted = predict_files(Predictor.of(config, method), files, target, label="real")
     tables = []
     for case, prediction in zip(predicted.case, predicted.prediction, strict=True):
         mask = folder / f"{case}_seg.nii.gz"
