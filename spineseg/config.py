@@ -79,6 +79,7 @@ class StageConfig:
     naming_weight: float = 1.0  # of the cross-entropy among names (fine: phases) over vertebra voxels; not with dice
     foreground_share: float = 0.9  # patches centred on a vertebra voxel, classes drawn evenly, or on other bone
     others_share: float = 0.0  # patches centred on other bone or contrast medium, within the share above
+    narrowed_share: float = 0.0  # items whose coarse scan is shown through a smaller field of view
     phantom_uses: int = 0  # items from each phantom that is made while training goes on; 0: the cohort's cases instead
 
 
@@ -110,7 +111,6 @@ class TrainingConfig:
     gamma: float = 0.2  # augmentation, largest logarithm of the exponent
     blur_share: float = 0.2  # augmentation, items that are smoothed
     noise: float = 0.02  # augmentation, largest standard deviation in window units
-    narrowed_share: float = 0.2  # items whose coarse scan is shown through a smaller field of view
 
 
 @dataclass(frozen=True)
@@ -172,7 +172,7 @@ class Config:
     cluster: ClusterConfig = ClusterConfig()
     preparation: PreparationConfig = PreparationConfig()
     baseline: StageConfig = field(default_factory=_baseline)
-    coarse: StageConfig = StageConfig(batch=1)  # whole scans differ in size, so one at a time
+    coarse: StageConfig = StageConfig(batch=1, narrowed_share=0.2)  # whole scans differ in size, so one at a time
     fine: StageConfig = StageConfig(learning_rate=5e-3, naming_weight=0.3)
     guidance: GuidanceConfig = GuidanceConfig()
     training: TrainingConfig = TrainingConfig()

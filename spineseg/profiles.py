@@ -43,7 +43,7 @@ PROFILES: dict[str, dict[str, Any]] = {
         "fine.learning_rate": 3e-3,
         "fine.foreground_share": 0.95, "fine.others_share": 0.05,
         "training.epochs": 100, "training.ema_decay": 0.998,
-        "training.narrowed_share": 0.4,  # many released scans are crops of a few vertebrae
+        "coarse.narrowed_share": 0.4, "fine.narrowed_share": 0.1,  # many released scans are crops of a few vertebrae
     },
     # one RTX 3060 12 GB or better, the Kaggle set as `spineseg fetch kaggle` leaves it
     "full": {

@@ -145,9 +145,9 @@ def test_a_patch_knows_its_place_in_the_coarse_scan(case):
 
 
 def test_a_patch_of_a_smaller_field_of_view_knows_its_place_in_that(case):
-    widest = dataclasses.replace(SMOKE.training, narrowed_share=1.0)
-    narrow = Patches(Rounds([case]), SMOKE.fine, widest, 0)
-    whole = Patches(Rounds([case]), SMOKE.fine, dataclasses.replace(widest, narrowed_share=0.0), 0)
+    stage = dataclasses.replace(SMOKE.fine, narrowed_share=1.0)
+    narrow = Patches(Rounds([case]), stage, SMOKE.training, 0)
+    whole = Patches(Rounds([case]), SMOKE.fine, SMOKE.training, 0)
     smaller = 0
     for i in range(len(narrow)):
         part, scan = narrow[i], whole[i]

@@ -152,7 +152,7 @@ class WholeScans(Dataset):
         rng = np.random.default_rng([self.seed, self.epoch, index])
         case = self.cases.at(self.seed, self.epoch * len(self) + index)
         size = np.array(case.coarse_image.shape)
-        narrowed = rng.random() < self.training.narrowed_share
+        narrowed = rng.random() < self.stage.narrowed_share
         shape = smaller(rng, size, spacing_of(case.coarse_affine)) if narrowed else size
         centre = near_spine(rng, case.coarse_labels, shape)
         grid = pose(rng, self.training, centre, shape)
@@ -219,7 +219,7 @@ class Patches(Dataset):
         to_coarse = np.linalg.inv(case.coarse_affine) @ case.affine @ grid
         if self.augmented:
             image = Intensity.draw(rng, self.training)(image)
-            whole = rng.random() >= self.training.narrowed_share
+            whole = rng.random() >= self.stage.narrowed_share
             if not whole:  # the coarse stage is less sure of a small part
                 shape = smaller(rng, coarse.shape, spacing_of(case.coarse_affine))
                 middle = to_coarse[:3] @ np.append((patch - 1) / 2, 1.0)
