@@ -1,4 +1,5 @@
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -49,7 +50,7 @@ def test_a_boxed_predictor_answers_as_the_run_does_with_its_weights_rounded(box,
     assert one.labels.shape == ct.shape and np.array_equal(one.labels, two.labels)
 
 
-def test_training_can_begin_with_the_boxed_weights(box, tiny):
+def test_training_can_begin_with_the_boxed_weights_and_the_card_remembers_it(box, tiny, tmp_path):
     from spineseg.learning.module import NetworkTraining
 
     config = tiny("continued", **{"training.start": "boxed"})
@@ -58,6 +59,10 @@ def test_training_can_begin_with_the_boxed_weights(box, tiny):
     assert all(torch.equal(t, expected[k]) for k, t in module.network.state_dict().items())
     assert all(torch.equal(t, expected[k]) for k, t in module.average.weights.items())
     train(config, "cascade")
+    shutil.copy(box / "weights.json", tmp_path)
+    pack(config, tmp_path)
+    (before,) = card(tmp_path)["earlier"]
+    assert before["networks"] == card(box)["networks"] != card(tmp_path)["networks"] and card(box)["earlier"] == []
 
 
 def test_a_network_of_another_shape_cannot_begin_with_them(box, tiny):

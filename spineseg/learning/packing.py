@@ -30,15 +30,15 @@ def pack(config: Config, folder: Path | None = None) -> Path:
         folder: Where to; `data/weights` when None.
 
     Returns:
-        The card: what the networks depend on, provenance, and per network its file's sha256, steps and seconds. It is
-        written last.
+        The card: what the networks depend on, provenance, and per network its file's sha256, steps and seconds. Where
+        training began with boxed weights, `earlier` has the same of those that lay in the folder. It is written last.
 
     Raises:
         CaseError: If the run is not trained.
     """
     folder = folder or paths.weights_folder()
     folder.mkdir(parents=True, exist_ok=True)
-    networks = {}
+    networks, earlier = {}, _earlier(folder) if config.training.start else []
     for name in STAGES:
         network, state = load_network(config, name)
         payload = save_bytes({k: t.to(torch.bfloat16).contiguous() for k, t in network.state_dict().items()})
@@ -49,9 +49,17 @@ def pack(config: Config, folder: Path | None = None) -> Path:
     values = {name: value for name, value in dotted(config.to_dict()) if name.startswith(DEPENDS_ON)}
     packed = runs.provenance(config)
     record |= {"packed": packed["written"], "packed_by": packed["commit"], "packed_on": packed["device"]}
-    card = {"profile": config.profile, "values": values, "provenance": record, "networks": networks}
+    card = {"profile": config.profile, "values": values, "provenance": record, "networks": networks, "earlier": earlier}
     write_text(folder / CARD, json.dumps(card, indent=1))
     return folder / CARD
+
+
+def _earlier(folder: Path) -> list[dict]:
+    """What was packed into a folder so far, oldest first."""
+    if not (folder / CARD).is_file():
+        return []
+    before = json.loads((folder / CARD).read_text())
+    return [*before.get("earlier", []), {key: before[key] for key in ("provenance", "networks")}]
 
 
 def dotted(values: dict, prefix: str = "") -> Iterator[tuple[str, object]]:

@@ -165,12 +165,15 @@ def real_table(answer: dict) -> pd.DataFrame:
 
 
 def training() -> dict:
-    """How the weights were made, from their card: steps and minutes per network, seed, processor, threads, commit."""
+    """How the weights were made, from their card: seed, processor, threads, commit; steps and minutes of each network,
+    summed over the calls that went on from one another."""
     known = card()
     made = {f"box_{k}": known["provenance"][k] for k in ("seed", "packed_on", "threads", "packed_by")}
-    for name, network in known["networks"].items():
-        made |= {f"box_{name}_steps": network["steps"], f"box_{name}_minutes": network["seconds"] / 60}
-    return made
+    calls = [*known["earlier"], known]
+    for name in known["networks"]:
+        made[f"box_{name}_steps"] = sum(call["networks"][name]["steps"] for call in calls)
+        made[f"box_{name}_minutes"] = sum(call["networks"][name]["seconds"] for call in calls) / 60
+    return made | {"box_calls": len(calls)}
 
 
 def words(answer: dict) -> dict:
