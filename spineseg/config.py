@@ -130,6 +130,7 @@ class OrderConfig:
     """How the vertebrae of a scan are named as one sequence."""
 
     evidence_weight: float = 1.0  # of a vertebra's mean log-probabilities
+    temperature: float = 1.5  # by which all that speaks for a sequence is divided before confidence is taken from it
     spacing_spread: float = 0.3  # standard deviation of the logarithm of distance / expected distance
     missed_chance: float = 0.03  # of a vertebra between two others not having been found
     false_chance: float = 0.01  # of a piece of up to 10 ml being no vertebra; less for larger ones

@@ -60,6 +60,7 @@ def check(config) -> None:
         need(0 < getattr(o, chance) < 1, f"order.{chance}", "between 0 and 1", getattr(o, chance))
     need(o.spacing_spread > 0, "order.spacing_spread", "above 0", o.spacing_spread)
     need(o.evidence_weight > 0, "order.evidence_weight", "above 0", o.evidence_weight)
+    need(o.temperature > 0, "order.temperature", "above 0", o.temperature)
     window = (config.preparation.window_low_hu, config.preparation.window_high_hu)
     need(window[0] < window[1], "preparation.window_low_hu", "below window_high_hu", window)
     kinds = ("order", "alone", "phase", "own")

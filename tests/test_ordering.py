@@ -1,3 +1,4 @@
+import dataclasses
 import itertools
 
 import numpy as np
@@ -41,7 +42,7 @@ def names_of(ordering):
 def test_clear_names_stay():
     names = list(VERTEBRAE)
     result = ordered(evidence(names), column(names))
-    assert names_of(result) == names and result.changes == () and (result.confidence > 0.95).all()
+    assert names_of(result) == names and result.changes == () and (result.confidence > 0.9).all()
 
 
 def test_two_vertebrae_of_one_name_are_told_apart_by_their_neighbours():
@@ -94,7 +95,7 @@ def test_doubtful_evidence_gives_low_confidence_until_one_vertebra_anchors_the_r
     anchored = flat.copy()
     anchored[2] = evidence(["L4"], 0.99)[0]
     result = ordered(anchored, column(names))
-    assert names_of(result) == names and (result.confidence > 0.6).all()
+    assert names_of(result) == names and (result.confidence > 0.4).all()
 
 
 def test_of_two_pieces_for_one_name_the_larger_is_the_vertebra():
@@ -125,12 +126,21 @@ def test_path_and_confidence_agree_with_all_sequences_written_out():
             total = none * (3 - len(real)) + sum(CONFIG.evidence_weight * own[i, path[i]] for i in real)
             weight[path] = total + sum(steps[i, j, path[i], path[j]] for i, j in itertools.pairwise(real))
     best = max(weight, key=weight.get)
-    whole = np.logaddexp.reduce(list(weight.values()))
+    heated = {path: w / CONFIG.temperature for path, w in weight.items()}
+    whole = np.logaddexp.reduce(list(heated.values()))
     result = ordered(own, centres)
     assert tuple(result.labels - 1) == best
     for i in range(3):
-        same = np.logaddexp.reduce([w for path, w in weight.items() if path[i] == best[i]])
+        same = np.logaddexp.reduce([w for path, w in heated.items() if path[i] == best[i]])
         assert result.confidence[i] == pytest.approx(np.exp(same - whole), abs=1e-9)
+
+
+def test_a_higher_temperature_keeps_the_names_and_lowers_the_confidence():
+    names = ["T10", "T11", "T12", "L1"]
+    cold, hot = (dataclasses.replace(CONFIG, temperature=t) for t in (1.0, 3.0))
+    own, centres = evidence(["T10", "T11", "T11", "L1"], 0.6), column(names)
+    one, two = (order(own, centres, np.full(4, 30.0), c) for c in (cold, hot))
+    assert (one.labels == two.labels).all() and (two.confidence < one.confidence).all()
 
 
 def test_nothing_found_is_an_empty_ordering():

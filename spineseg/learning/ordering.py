@@ -4,7 +4,8 @@ Every vertebra brings log-probabilities for the 25 names. The sequence that is k
 of its steps small. Going down from one vertebra to the next, the level rises by one; what else may happen has a chance
 (`OrderConfig`): a vertebra in between was missed, T12 or L5 comes twice (a T13, an L6), L1 follows T11 (no T12), or
 what was found is no vertebra. The distance between two centres speaks for how many steps lie between them. The same
-sums over all sequences, in place of the largest, give the probability of each name.
+sums over all sequences, in place of the largest, give the probability of each name. They are divided by a temperature
+first: the evidence of neighbours errs together, and a sum that takes it for independent is too sure.
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ def order(evidence: np.ndarray, centres_mm: np.ndarray, volumes_ml: np.ndarray, 
         evidence: `(n, 25)` log-probabilities of the names.
         centres_mm: `(n, 3)` world RAS.
         volumes_ml: `(n,)`; the larger a piece, the less likely it is no vertebra.
-        config: Weight of the evidence and chances of what may happen.
+        config: Weight of the evidence, chances of what may happen, temperature of the confidence.
 
     Returns:
         The names, in the order of the arguments; empty for `n = 0`.
@@ -73,7 +74,8 @@ def order(evidence: np.ndarray, centres_mm: np.ndarray, volumes_ml: np.ndarray, 
     cost = np.log(config.false_chance) * np.maximum(1.0, np.sqrt(np.asarray(volumes_ml, float)[down] / TYPICAL_ML))
     passed = np.append(0.0, np.cumsum(cost))  # passed[j] - passed[i]: of passing over vertebrae i to j - 1
     path = _best(own, steps, passed)
-    chance = _marginals(own, steps, passed)  # (n, 25)
+    heat = config.temperature
+    chance = _marginals(own / heat, steps / heat, passed / heat)  # (n, 25)
     sure = np.where(path >= 0, chance[np.arange(n), np.maximum(path, 0)], 1 - chance.sum(1))
     labels, confidence = np.zeros(n, int), np.zeros(n)
     labels[down], confidence[down] = path + 1, np.clip(sure, 0.0, 1.0)
