@@ -74,7 +74,7 @@ ROWS = (
     ("coarse", "spread of looks", "none", {"cohort.spread": 0.0}, None),
     ("coarse", "spread of looks", "half as wide again", {"cohort.spread": 1.5}, None),
     ("coarse", "smaller fields of view", "never", {"coarse.narrowed_share": 0.0}, None),
-    ("coarse", "smaller fields of view", "40 %", {"coarse.narrowed_share": 0.4}, None),
+    ("coarse", "smaller fields of view", "two in five", {"coarse.narrowed_share": 0.4}, None),
     ("coarse", "moving average", "none", {"training.ema_decay": 0.0}, None),
     ("coarse", "width", "half", {"coarse.network.channels": (4, 8, 16, 32)}, None),
     ("fine", "", BASE, {}, None),
@@ -86,10 +86,11 @@ ROWS = (
     ("fine", "loss", "no term among phases", {"fine.naming_weight": 0.0}, None),
     ("fine", "loss", "no binary Dice", {"fine.loss": "dice_ce"}, None),
     ("fine", "patches on vertebrae, classes evenly", "half of them", {"fine.foreground_share": 0.5}, None),
-    ("fine", "smaller fields of view", "20 %", {"fine.narrowed_share": 0.2}, None),
+    ("fine", "smaller fields of view", "one in five", {"fine.narrowed_share": 0.2}, None),
     ("fine", "moving average", "none", {"training.ema_decay": 0.0}, None),
     ("fine", "width", "half", {"fine.network.channels": (4, 8, 16, 32)}, None),
     ("fine", "overlap of windows", "half", {"inference.overlap_share": 0.5}, None),
+    ("fine", "looks", "one", {"inference.looks": 1}, None),
 )  # fmt: skip
 
 

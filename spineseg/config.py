@@ -121,6 +121,7 @@ class InferenceConfig:
     overlap_share: float = 0.25  # of the window
     margin_mm: float = 18.0  # around the coarse spine, fine windows cover it
     naming: str = "order"  # or alone (vertebra by vertebra), phase (voxel by voxel), own (and without phases)
+    looks: int = 2  # of the fine stage; each after the first is guided by the vertebrae found before it
     smallest_ml: float = 0.5  # pieces below are dropped
     sure: float = 0.6  # confidence in a vertebra below which a person should look at it
 

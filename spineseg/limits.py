@@ -65,6 +65,7 @@ def check(config) -> None:
     need(window[0] < window[1], "preparation.window_low_hu", "below window_high_hu", window)
     kinds = ("order", "alone", "phase", "own")
     need(config.inference.naming in kinds, "inference.naming", f"one of {', '.join(kinds)}", config.inference.naming)
+    need(config.inference.looks >= 1, "inference.looks", "1 or more", config.inference.looks)
     overlap = config.inference.overlap_share
     need(0 <= overlap < 1, "inference.overlap_share", "in [0, 1)", overlap)
     need(config.coarse.batch == 1, "coarse.batch", "1, since whole scans differ in size", config.coarse.batch)

@@ -62,3 +62,20 @@ def test_every_way_of_naming_gives_a_label_map_and_its_own_predictions(trained, 
     assert prediction.labels.shape == ct.shape and prediction.labels.max() <= 25
     folders = {predictions_folder(c, "cascade").name for c in (config, trained)}
     assert len(folders) == (1 if naming == trained.inference.naming else 2)
+
+
+def test_a_second_look_is_guided_by_what_the_first_one_found(trained, monkeypatch):
+    from spineseg.learning import inference
+
+    seen, guided = [], inference.guidance
+    monkeypatch.setattr(inference, "guidance", lambda logits, config: seen.append(logits) or guided(logits, config))
+    ct, _, affine = column_of_vertebrae(9)
+    volume, folders, counts = nifti.Volume(ct, affine, ()), set(), []
+    for looks in (1, 2):
+        config = dataclasses.replace(trained, inference=dataclasses.replace(trained.inference, looks=looks))
+        seen.clear()
+        assert Predictor.of_run(config)(volume).labels.shape == ct.shape
+        counts.append(len(seen))
+        folders.add(predictions_folder(config, "cascade").name)
+    assert counts == [1, 2] and len(folders) == 2
+    assert not torch.equal(seen[0], seen[1]) and torch.allclose(seen[1].exp().sum(0), torch.ones(1), atol=1e-3)

@@ -42,6 +42,11 @@ class Found:
     confidence: np.ndarray
     changes: tuple[str, ...] = ()
 
+    @property
+    def label_map(self) -> np.ndarray:
+        """`(I, J, K)` uint8, 0 to 25."""
+        return np.append(0, self.labels).astype(np.uint8)[self.pieces]
+
 
 def assemble(phase: np.ndarray, logits: Tensor, affine: np.ndarray, coarse_affine: np.ndarray, config: Config) -> Found:
     """Whole, named vertebrae from the phases of a scan's voxels.

@@ -27,6 +27,7 @@ from spineseg.learning.boxed import card, load_boxed
 from spineseg.learning.cascade import PHASES, coarse_logits, fine_logits, guidance, upsampled
 from spineseg.learning.precision import bf16_pays
 from spineseg.learning.review import vertebra_table
+from spineseg.learning.second_look import agreeing
 from spineseg.learning.training import METHODS, load_network
 from spineseg.learning.windows import averaged, label_by_windows, wanted
 
@@ -48,7 +49,7 @@ class Prediction:
     @property
     def labels(self) -> np.ndarray:
         """`(I, J, K)` uint8 label map, 0 to 25."""
-        return np.append(0, self.found.labels).astype(np.uint8)[self.found.pieces]
+        return self.found.label_map
 
 
 class Predictor:
@@ -132,9 +133,18 @@ class Predictor:
         with self._autocast("coarse"):
             small = torch.from_numpy(scan.coarse_image).to(self.device)[None]
             logits = coarse_logits(self.networks["coarse"], small, self.config.coarse.patch)
-        guide, window = guidance(logits, self.config), self._window(network, shape)
-        low, high, starts = wanted(self._region(logits, scan), shape, window, self.config.inference.overlap_share)
-        to_coarse = np.linalg.inv(scan.coarse_affine) @ scan.affine
+        window, to_coarse = self._window(network, shape), np.linalg.inv(scan.coarse_affine) @ scan.affine
+        inside = wanted(self._region(logits, scan), shape, window, self.config.inference.overlap_share)
+        found = None
+        for _ in range(self.config.inference.looks):
+            seen = agreeing(found.label_map, logits, to_coarse) if found else logits
+            phase = self._phase(image, guidance(seen, self.config), to_coarse, inside, window)
+            found = assemble(phase, logits.cpu(), scan.affine, scan.coarse_affine, self.config)
+        return found
+
+    def _phase(self, image: Tensor, guide: Tensor, to_coarse: np.ndarray, inside, window) -> np.ndarray:
+        """Phase of each voxel, `(I, J, K)` uint8, under some guidance; 0 outside the windows."""
+        network, (low, high, starts) = self.networks["fine"], inside
 
         def logits_of(start):
             shift = np.eye(4)
@@ -143,11 +153,11 @@ class Predictor:
             with self._autocast("fine"):
                 return fine_logits(network, self._patch(image, start, window), there)[0]
 
-        phase = np.zeros(shape, np.uint8)
+        phase = np.zeros(tuple(image.shape), np.uint8)
         for corner, means, hits in averaged(logits_of, 1 + PHASES, low, high, starts, window, self.device):
             target = tuple(slice(a, a + n) for a, n in zip(corner, hits.shape, strict=True))
             phase[target] = torch.where(hits > 0, means.argmax(0), 0).to(torch.uint8).cpu().numpy()
-        return assemble(phase, logits.cpu(), scan.affine, scan.coarse_affine, self.config)
+        return phase
 
     def _patch(self, image: Tensor, start, window) -> Tensor:
         patch = image[tuple(slice(s, s + w) for s, w in zip(start, window, strict=True))]

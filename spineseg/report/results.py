@@ -32,7 +32,10 @@ from spineseg.report.score_tables import RULES
 
 INCOMPLETE = "verse"  # such pairs' names begin so: no sacrum and no vertebra that the edge cuts is labelled there
 UNLABELLED_SACRUM = ("S1",)
-RUNGS = {"two stages": "own", "phases": "phase", "whole vertebrae": "alone", "one sequence": "order"}
+RUNGS = {  # naming and looks of the fine stage
+    "two stages": ("own", 1), "phases": ("phase", 1), "whole vertebrae": ("alone", 1), "one sequence": ("order", 1),
+    "second look": ("order", 2),
+}  # fmt: skip
 SKIPPED = "The real pairs were skipped: there is no folder with them (spineseg.paths.real_ct_folder says where)."
 
 
@@ -92,8 +95,8 @@ def ladder(config: Config) -> dict[str, pd.DataFrame]:
         `{what was added: scores}`, from the baseline to the cascade as it is used.
     """
     rungs = {"baseline": method_scores(config, "baseline")}
-    for name, naming in RUNGS.items():
-        inference = dataclasses.replace(config.inference, naming=naming)
+    for name, (naming, looks) in RUNGS.items():
+        inference = dataclasses.replace(config.inference, naming=naming, looks=looks)
         rungs[name] = method_scores(dataclasses.replace(config, inference=inference), "cascade").assign(method=name)
     return rungs
 
