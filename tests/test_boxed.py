@@ -63,6 +63,8 @@ def test_training_can_begin_with_the_boxed_weights_and_the_card_remembers_it(box
     pack(config, tmp_path)
     (before,) = card(tmp_path)["earlier"]
     assert before["networks"] == card(box)["networks"] != card(tmp_path)["networks"] and card(box)["earlier"] == []
+    pack(config, tmp_path)
+    assert card(tmp_path)["earlier"] == [before]  # packing the same networks again adds nothing
 
 
 def test_a_network_of_another_shape_cannot_begin_with_them(box, tiny):

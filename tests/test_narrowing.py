@@ -1,13 +1,13 @@
 import numpy as np
 import pytest
 
-from spineseg.learning.narrowing import NARROWEST_MM, SHORTEST_MM, around, near_spine, smaller
+from spineseg.learning.narrowing import NARROWEST_MM, SHORTEST_MM, draw_around, draw_near_spine, draw_smaller
 
 
 @pytest.fixture
 def draws():
     rng = np.random.default_rng(0)
-    return np.array([smaller(rng, (40, 36, 60), (9.0, 9.0, 9.0)) for _ in range(4000)])
+    return np.array([draw_smaller(rng, (40, 36, 60), (9.0, 9.0, 9.0)) for _ in range(4000)])
 
 
 def test_smaller_views_reach_from_two_vertebrae_to_the_whole_scan(draws):
@@ -31,7 +31,7 @@ def test_both_directions_across_are_narrowed_alike(draws):
 def test_a_scan_that_is_small_already_keeps_its_size():
     rng = np.random.default_rng(1)
     for _ in range(50):
-        assert smaller(rng, (5, 9, 4), (9.0, 9.0, 9.0)).tolist() == [5, 9, 4]
+        assert draw_smaller(rng, (5, 9, 4), (9.0, 9.0, 9.0)).tolist() == [5, 9, 4]
 
 
 def test_a_part_near_the_spine_holds_some_of_it_and_stays_within_the_scan():
@@ -39,8 +39,8 @@ def test_a_part_near_the_spine_holds_some_of_it_and_stays_within_the_scan():
     labels[18:22, 10:14, 5:50] = 3
     rng = np.random.default_rng(2)
     for _ in range(300):
-        shape = smaller(rng, labels.shape, (9.0, 9.0, 9.0))
-        start = near_spine(rng, labels, shape) - (shape - 1) / 2
+        shape = draw_smaller(rng, labels.shape, (9.0, 9.0, 9.0))
+        start = draw_near_spine(rng, labels, shape) - (shape - 1) / 2
         assert (start >= -1e-9).all() and (start + shape <= np.array(labels.shape) + 1e-9).all()
         part = tuple(slice(int(np.floor(a)), int(np.ceil(a)) + n) for a, n in zip(start, shape, strict=True))
         assert labels[part].any()
@@ -49,8 +49,8 @@ def test_a_part_near_the_spine_holds_some_of_it_and_stays_within_the_scan():
 def test_a_part_around_a_point_shows_it_and_stays_within_the_scan():
     rng, size = np.random.default_rng(3), np.array((40, 36, 60))
     for _ in range(300):
-        shape = smaller(rng, size, (9.0, 9.0, 9.0))
+        shape = draw_smaller(rng, size, (9.0, 9.0, 9.0))
         point = rng.uniform(0, size - 1)
-        start = around(rng, point, size, shape)
+        start = draw_around(rng, point, size, shape)
         assert (start >= 0).all() and (start + shape <= size).all()
         assert (start <= point + 0.5).all() and (point - 0.5 <= start + shape - 1).all()

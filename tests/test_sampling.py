@@ -11,6 +11,7 @@ from spineseg.learning.sampling import (
     Rounds,
     TrainingCase,
     WholeScans,
+    beyond,
     moved,
     padded,
     touched_box,
@@ -151,12 +152,24 @@ def test_a_patch_of_a_smaller_field_of_view_knows_its_place_in_that(case):
     smaller = 0
     for i in range(len(narrow)):
         part, scan = narrow[i], whole[i]
-        assert not part["whole"] and scan["whole"] and torch.equal(part["image"], scan["image"])
+        assert not part["whole"] and scan["whole"]
         start = np.rint(scan["to_coarse"][:3, 3] - part["to_coarse"][:3, 3]).astype(int)
         box = tuple(slice(a, a + n) for a, n in zip(start, part["coarse"].shape[1:], strict=True))
         assert torch.equal(part["coarse"], scan["coarse"][:, *box])
+        outside = beyond(part["to_coarse"], stage.patch, part["coarse"].shape[1:])
+        for name, shown in (("image", part["image"][0]), ("labels", part["labels"])):
+            whole_patch = scan[name][0] if name == "image" else scan[name]
+            assert torch.equal(shown[~outside], whole_patch[~outside]) and not shown[outside].any()
         smaller += part["coarse"].shape != scan["coarse"].shape
     assert smaller
+
+
+def test_what_lies_beyond_a_scan_is_what_its_voxels_do_not_reach():
+    grid = np.diag([0.5, 0.5, 0.5, 1.0])
+    grid[:3, 3] = (-1.25, 0.0, 0.0)  # two voxels of the patch to one of the scan; two lie before it
+    outside = beyond(grid, (8, 8, 8), (2, 4, 4))
+    assert outside[:, 0, 0].tolist() == [True, True, False, False, False, False, True, True]
+    assert not outside[3].any()
 
 
 def test_few_shapes_come_out_of_many():

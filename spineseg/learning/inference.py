@@ -27,7 +27,7 @@ from spineseg.learning.boxed import card, load_boxed
 from spineseg.learning.cascade import PHASES, coarse_logits, fine_logits, guidance, upsampled
 from spineseg.learning.precision import bf16_pays
 from spineseg.learning.review import vertebra_table
-from spineseg.learning.second_look import agreeing
+from spineseg.learning.second_look import logits_from_labels
 from spineseg.learning.training import METHODS, load_network
 from spineseg.learning.windows import averaged, label_by_windows, wanted
 
@@ -137,7 +137,7 @@ class Predictor:
         inside = wanted(self._region(logits, scan), shape, window, self.config.inference.overlap_share)
         found = None
         for _ in range(self.config.inference.looks):
-            seen = agreeing(found.label_map, logits, to_coarse) if found else logits
+            seen = logits_from_labels(found.label_map, logits, to_coarse) if found else logits
             phase = self._phase(image, guidance(seen, self.config), to_coarse, inside, window)
             found = assemble(phase, logits.cpu(), scan.affine, scan.coarse_affine, self.config)
         return found

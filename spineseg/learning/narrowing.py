@@ -8,7 +8,7 @@ SHORTEST_MM = 70.0  # along the body: two lumbar vertebrae, or four in the neck
 NARROWEST_MM = 80.0  # across: a spine with its processes and nothing beside it
 
 
-def smaller(rng: np.random.Generator, shape, spacing) -> np.ndarray:
+def draw_smaller(rng: np.random.Generator, shape, spacing) -> np.ndarray:
     """Draw the size of a smaller field of view: shorter, and half of the time narrower too.
 
     Lengths are drawn evenly on a logarithmic scale, so that crops of a few vertebrae, as many released scans are, come
@@ -20,17 +20,17 @@ def smaller(rng: np.random.Generator, shape, spacing) -> np.ndarray:
         spacing: Of its voxels, mm.
 
     Returns:
-        `(3,)` int, at least 1 and at most `shape`.
+        `(3,)` int, at most `shape`.
     """
     shape, least = np.asarray(shape), np.array([NARROWEST_MM, NARROWEST_MM, SHORTEST_MM]) / np.asarray(spacing)
     least = np.minimum(np.ceil(least), shape)
     along, across, narrows = rng.uniform(), rng.uniform(), rng.random() < 0.5
     share = np.array([*np.clip(across + rng.uniform(-0.15, 0.15, 2), 0.0, 1.0), along])
     share[:2] *= narrows
-    return np.maximum(np.floor(shape * (least / shape) ** share), 1).astype(int)
+    return np.maximum(np.floor(shape * (least / shape) ** share), least).astype(int)
 
 
-def near_spine(rng: np.random.Generator, labels: np.ndarray, shape) -> np.ndarray:
+def draw_near_spine(rng: np.random.Generator, labels: np.ndarray, shape) -> np.ndarray:
     """Draw where a part of a scan lies: along the body anywhere on the spine, across with the spine in its middle.
 
     Args:
@@ -55,8 +55,8 @@ def near_spine(rng: np.random.Generator, labels: np.ndarray, shape) -> np.ndarra
     return centre
 
 
-def around(rng: np.random.Generator, point, size, shape) -> np.ndarray:
-    """Draw where a part of a scan lies that shows a point, neither at its very border.
+def draw_around(rng: np.random.Generator, point, size, shape) -> np.ndarray:
+    """Draw where a part of a scan lies that shows a given point, away from the part's own border.
 
     Args:
         rng: Source of the draw.

@@ -74,8 +74,7 @@ def order(evidence: np.ndarray, centres_mm: np.ndarray, volumes_ml: np.ndarray, 
     cost = np.log(config.false_chance) * np.maximum(1.0, np.sqrt(np.asarray(volumes_ml, float)[down] / TYPICAL_ML))
     passed = np.append(0.0, np.cumsum(cost))  # passed[j] - passed[i]: of passing over vertebrae i to j - 1
     path = _best(own, steps, passed)
-    heat = config.temperature
-    chance = _marginals(own / heat, steps / heat, passed / heat)  # (n, 25)
+    chance = _marginals(*(weight / config.temperature for weight in (own, steps, passed)))  # (n, 25)
     sure = np.where(path >= 0, chance[np.arange(n), np.maximum(path, 0)], 1 - chance.sum(1))
     labels, confidence = np.zeros(n, int), np.zeros(n)
     labels[down], confidence[down] = path + 1, np.clip(sure, 0.0, 1.0)

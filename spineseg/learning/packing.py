@@ -38,7 +38,8 @@ def pack(config: Config, folder: Path | None = None) -> Path:
     """
     folder = folder or paths.weights_folder()
     folder.mkdir(parents=True, exist_ok=True)
-    networks, earlier = {}, _earlier(folder) if config.training.start else []
+    before = json.loads((folder / CARD).read_text()) if (folder / CARD).is_file() else {}
+    networks = {}
     for name in STAGES:
         network, state = load_network(config, name)
         payload = save_bytes({k: t.to(torch.bfloat16).contiguous() for k, t in network.state_dict().items()})
@@ -49,17 +50,20 @@ def pack(config: Config, folder: Path | None = None) -> Path:
     values = {name: value for name, value in dotted(config.to_dict()) if name.startswith(DEPENDS_ON)}
     packed = runs.provenance(config)
     record |= {"packed": packed["written"], "packed_by": packed["commit"], "packed_on": packed["device"]}
-    card = {"profile": config.profile, "values": values, "provenance": record, "networks": networks, "earlier": earlier}
+    card = {"profile": config.profile, "values": values, "provenance": record, "networks": networks}
+    card["earlier"] = _earlier(before, networks, config.training.start)
     write_text(folder / CARD, json.dumps(card, indent=1))
     return folder / CARD
 
 
-def _earlier(folder: Path) -> list[dict]:
-    """What was packed into a folder so far, oldest first."""
-    if not (folder / CARD).is_file():
+def _earlier(before: dict, networks: dict, start: str) -> list[dict]:
+    """What was packed before and gone on from, oldest first; the same networks packed once more add nothing."""
+    if not start or not before:
         return []
-    before = json.loads((folder / CARD).read_text())
-    return [*before.get("earlier", []), {key: before[key] for key in ("provenance", "networks")}]
+    known = before.get("earlier", [])
+    if before["networks"] == networks:
+        return known
+    return [*known, {key: before[key] for key in ("provenance", "networks")}]
 
 
 def dotted(values: dict, prefix: str = "") -> Iterator[tuple[str, object]]:

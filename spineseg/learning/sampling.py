@@ -16,7 +16,7 @@ from spineseg.data.affine import spacing_of
 from spineseg.data.geometry import resample_image, resample_labels
 from spineseg.data.store import Store
 from spineseg.learning.augment import Intensity, pose
-from spineseg.learning.narrowing import around, near_spine, smaller
+from spineseg.learning.narrowing import draw_around, draw_near_spine, draw_smaller
 
 BRIGHT_HU = 130.0  # of a coarse voxel that holds bone or contrast medium
 
@@ -153,8 +153,8 @@ class WholeScans(Dataset):
         case = self.cases.at(self.seed, self.epoch * len(self) + index)
         size = np.array(case.coarse_image.shape)
         narrowed = rng.random() < self.stage.narrowed_share
-        shape = smaller(rng, size, spacing_of(case.coarse_affine)) if narrowed else size
-        centre = near_spine(rng, case.coarse_labels, shape)
+        shape = draw_smaller(rng, size, spacing_of(case.coarse_affine)) if narrowed else size
+        centre = draw_near_spine(rng, case.coarse_labels, shape)
         grid = pose(rng, self.training, centre, shape)
         target = padded(shape, self.stage.patch)
         image, labels = moved(case.coarse_image, case.coarse_labels, grid, shape.tolist())
@@ -221,11 +221,13 @@ class Patches(Dataset):
             image = Intensity.draw(rng, self.training)(image)
             whole = rng.random() >= self.stage.narrowed_share
             if not whole:  # the coarse stage is less sure of a small part
-                shape = smaller(rng, coarse.shape, spacing_of(case.coarse_affine))
+                shape = draw_smaller(rng, coarse.shape, spacing_of(case.coarse_affine))
                 middle = to_coarse[:3] @ np.append((patch - 1) / 2, 1.0)
-                start = around(rng, middle, coarse.shape, shape)
+                start = draw_around(rng, middle, coarse.shape, shape)
                 coarse = np.ascontiguousarray(coarse[tuple(slice(a, a + n) for a, n in zip(start, shape, strict=True))])
                 to_coarse[:3, 3] -= start
+                outside = beyond(to_coarse, patch, shape)
+                image[:, outside], labels[outside] = 0.0, 0
         seen = torch.from_numpy(coarse)[None]
         guide = {"coarse": seen, "to_coarse": to_coarse, "whole": whole}
         return {"case": case.case, "image": image, "labels": labels, **guide}
@@ -257,6 +259,26 @@ class Rounds:
         round_, place = divmod(position, len(self.cases))
         order = np.random.default_rng([seed, 7919, round_]).permutation(len(self.cases))
         return self.cases[order[place]]
+
+
+def beyond(to_scan: np.ndarray, shape, size) -> Tensor:
+    """Which voxels of a patch lie outside a scan.
+
+    Args:
+        to_scan: `(4, 4)`, index in the patch to index in the scan.
+        shape: Side lengths of the patch, voxels.
+        size: Of the scan.
+
+    Returns:
+        bool `shape`.
+    """
+    steps = [to_scan[:3, d, None] * np.arange(n) for d, n in enumerate(shape)]
+    out = np.zeros(tuple(shape), bool)
+    for row in range(3):
+        i, j, k = (steps[d][row] for d in range(3))
+        at = i[:, None, None] + j[None, :, None] + k[None, None, :] + to_scan[row, 3]
+        out |= (at < -0.5) | (at > size[row] - 0.5)
+    return torch.from_numpy(out)
 
 
 def collate(items: list[dict]) -> dict:

@@ -7,6 +7,8 @@ and its neighbours others, whether the names are right or all of them are shifte
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -16,7 +18,7 @@ from spineseg.anatomy.labels import N_CLASSES
 DOUBT = 0.02  # share of the coarse stage's own probabilities that is kept
 
 
-def agreeing(labels: np.ndarray, logits: Tensor, to_coarse: np.ndarray) -> Tensor:
+def logits_from_labels(labels: np.ndarray, logits: Tensor, to_coarse: np.ndarray) -> Tensor:
     """Coarse logits in which the voxels of each vertebra have its name; where nothing was found, background.
 
     Args:
@@ -35,5 +37,5 @@ def agreeing(labels: np.ndarray, logits: Tensor, to_coarse: np.ndarray) -> Tenso
     filled = np.bincount(labels[tuple(voxels.T)].astype(int) * cells + place, minlength=N_CLASSES * cells)
     share = np.clip(filled.reshape(N_CLASSES, *shape) * abs(np.linalg.det(to_coarse[:3, :3])), 0.0, 1.0)
     share[0] = np.clip(1.0 - share[1:].sum(0), 0.0, 1.0)
-    own = logits.float().softmax(0)
-    return ((1 - DOUBT) * torch.from_numpy(share).to(own) + DOUBT * own).clamp(min=1e-6).log()
+    found = torch.from_numpy(share).to(logits).float().log()  # minus infinity where a name fills nothing
+    return torch.logaddexp(found + math.log(1 - DOUBT), logits.float().log_softmax(0) + math.log(DOUBT))

@@ -169,7 +169,7 @@ def training() -> dict:
     summed over the calls that went on from one another."""
     known = card()
     made = {f"box_{k}": known["provenance"][k] for k in ("seed", "packed_on", "threads", "packed_by")}
-    calls = [*known["earlier"], known]
+    calls = [*known.get("earlier", []), known]
     for name in known["networks"]:
         made[f"box_{name}_steps"] = sum(call["networks"][name]["steps"] for call in calls)
         made[f"box_{name}_minutes"] = sum(call["networks"][name]["seconds"] for call in calls) / 60
