@@ -13,7 +13,7 @@ cell.metadata.papermill cell.metadata.execution"
 PROFILE ?= demo
 RUN ?= $(PROFILE)
 
-.PHONY: report test unit notebooks-check book-check lint notebooks api lab bench weights-scores rehearsal clean help
+.PHONY: report test unit notebooks-check book-check lint notebooks api lab bench study weights-scores rehearsal clean help
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -67,6 +67,9 @@ lab: $(STAMP)  ## open the notebooks in JupyterLab
 
 bench: $(STAMP)  ## speed and memory beside other libraries (pip install -e '.[bench]' brings them)
 	for script in metrics phantom reading prediction; do $(BIN)/python benchmarks/$$script.py || exit 1; done
+
+study: $(STAMP)  ## what each choice of the cascade is worth, one change at a time; hours
+	$(BIN)/python benchmarks/study.py _build/study
 
 weights-scores: $(STAMP)  ## score the weights in the box anew, on phantoms and on real pairs where present
 	$(BIN)/python -m spineseg.report.boxed_scores

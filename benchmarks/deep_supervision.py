@@ -17,7 +17,7 @@ LOWER = 2  # stages below full resolution that are judged
 
 
 class DeepVNet(VNet):
-    """A V-Net that also keeps logits of its decoder's lower stages, while training."""
+    """A V-Net that also keeps logits of its decoder's lower stages."""
 
     def __init__(self, in_channels: int, out_channels: int, config, **options):
         super().__init__(in_channels, out_channels, config, **options)
@@ -51,7 +51,8 @@ class DeepOutlining(Outlining):
         for k, correction in enumerate(network.lower, start=1):
             step, weight = 2**k, 0.5**k
             logits = F.avg_pool3d(coarse, step) + correction.float()
-            loss = loss + weight * self._loss(logits, labels[:, ::step, ::step, ::step].contiguous())
+            shares = F.avg_pool3d(F.one_hot(labels, 1 + PHASES).movedim(-1, 1).float(), step)
+            loss = loss + weight * self._loss(logits, shares.argmax(1))  # the label that fills most of a voxel
             total += weight
         return loss / total
 

@@ -11,7 +11,6 @@ import json
 import os
 import shutil
 import sys
-import time
 from pathlib import Path
 from unittest import mock
 
@@ -37,7 +36,8 @@ FIRST_SEED, SCANS = 700_000_000, {"coarse": 60, "fine": 24}  # half of them must
 SETTINGS = {
     "training.epochs": 20,
     "fine.steps_per_epoch": 100,
-}  # half of the demo's coarse steps, a quarter of its fine
+}  # fewer epochs and fine steps than the demo; the precision is pinned, a timed probe could differ from row to row
+SETTINGS = {"training.epochs": 20, "fine.steps_per_epoch": 100, "training.precision": "bf16"}
 BASE = "as in the demo"
 
 
@@ -94,6 +94,11 @@ ROWS = (
 )  # fmt: skip
 
 
+def run_name(stage: str, choice: str = "", change: str = BASE) -> str:
+    """Name of a row's run."""
+    return "-".join(f"{stage} {choice} {change}".replace(",", "").split())
+
+
 def configured(name: str, values: dict) -> Config:
     """The demo's configuration with the study's settings and the row's values."""
     cohort = {k: v for k, v in values.items() if k.startswith("cohort.")}
@@ -101,9 +106,8 @@ def configured(name: str, values: dict) -> Config:
     return Config.load("demo", name, **(SETTINGS | {"cohort.folder": folder} | values))
 
 
-def trained(stage: str, config: Config, base: str, patches: list) -> float:
-    """Train one stage; a fine one on the coarse network of the run `base`. Returns seconds."""
-    start = time.perf_counter()
+def trained(stage: str, config: Config, values: dict, patches: list) -> None:
+    """Train one stage: a fine one on the base's coarse network, none where only prediction differs from the base."""
     with contextlib.ExitStack() as stack:
         stack.enter_context(mock.patch.dict(training.METHODS, coarse=("coarse",)))
         for patch in patches:
@@ -111,14 +115,16 @@ def trained(stage: str, config: Config, base: str, patches: list) -> float:
         if stage == "fine":
             checkpoints = paths.run_folder(config.run) / "checkpoints"
             checkpoints.mkdir(parents=True, exist_ok=True)
-            for file in (paths.run_folder(base) / "checkpoints").glob("coarse-*"):
+            predicts = bool(values) and all(name.startswith("inference.") for name in values)
+            for file in (paths.run_folder(run_name("fine" if predicts else "coarse")) / "checkpoints").iterdir():
                 shutil.copy(file, checkpoints)
+            if predicts:
+                return
         training.train(config, "coarse" if stage == "coarse" else "cascade")
-    return time.perf_counter() - start
 
 
 def scored(stage: str, config: Config, patches: list) -> pd.DataFrame:
-    """Rows of `score_case` over the phantoms of no split."""
+    """Rows of `score_case` over the phantoms of no split; of the coarse stage over crops of them too."""
     with contextlib.ExitStack() as stack:
         for patch in patches:
             stack.enter_context(patch)
@@ -129,33 +135,57 @@ def scored(stage: str, config: Config, patches: list) -> pd.DataFrame:
         tables = []
         for i in range(SCANS[stage]):
             phantom = generate(FIRST_SEED + i, spacing_mm=config.cohort.spacing_mm, needs=["C3"] if i % 2 else None)
+            scans = {"phantom": (phantom.ct_hu, phantom.labels, phantom.affine)}
             if stage == "coarse":
-                labels = named_outlines(network, phantom, config)
-            else:
-                labels = predictor(nifti.Volume(phantom.ct_hu, phantom.affine, ())).labels
-            case = f"phantom_{i:02d}"
-            tables.append(score_case(case, phantom.labels, labels, phantom.affine, config=config.evaluation))
+                scans["crop"] = cropped(phantom, np.random.default_rng(i))
+            for kind, (ct_hu, labels, affine) in scans.items():
+                if stage == "coarse":
+                    found = named_outlines(network, ct_hu, labels, affine, config)
+                else:
+                    found = predictor(nifti.Volume(ct_hu, affine, ())).labels
+                tables.append(score_case(f"{kind}_{i:02d}", labels, found, affine, config=config.evaluation))
     return pd.concat(tables, ignore_index=True)
 
 
+def cropped(phantom, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """CT, labels and affine of two to six neighbouring vertebrae and at most 15 mm beside them, as many data sets crop
+    scans; the whole scan if it holds fewer than three."""
+    held = np.unique(phantom.labels[phantom.labels > 0])
+    if len(held) < 3:
+        return phantom.ct_hu, phantom.labels, phantom.affine
+    count = int(rng.integers(2, min(7, len(held))))
+    first = int(rng.integers(len(held) - count + 1))
+    found = np.argwhere(np.isin(phantom.labels, held[first : first + count]))
+    margin = rng.uniform(0.0, 15.0, (2, 3)) / np.linalg.norm(phantom.affine[:3, :3], axis=0)
+    low = np.maximum(found.min(0) - margin[0].astype(int), 0)
+    box = tuple(slice(a, b) for a, b in zip(low, found.max(0) + 1 + margin[1].astype(int), strict=True))
+    affine = phantom.affine.copy()
+    affine[:3, 3] += affine[:3, :3] @ low
+    return phantom.ct_hu[box].copy(), phantom.labels[box].copy(), affine
+
+
 @torch.inference_mode()
-def named_outlines(network, phantom, config: Config) -> np.ndarray:
+def named_outlines(network, ct_hu, labels, affine, config: Config) -> np.ndarray:
     """The reference's vertebrae under the names that the coarse network gives them, on the scan's grid."""
-    scan = prepare_arrays(phantom.ct_hu, phantom.labels, phantom.affine, config.preparation)
+    scan = prepare_arrays(ct_hu, labels, affine, config.preparation)
     small = torch.from_numpy(scan.coarse_image)[None]
     logits = cascade.coarse_logits(network, small, config.coarse.patch)
     phase = cascade.phases(torch.from_numpy(scan.labels)).numpy().astype(np.uint8)
     found = assemble(phase, logits, scan.affine, scan.coarse_affine, config)
-    pieces = back_to_original(torch.from_numpy(found.pieces), scan.affine, phantom.affine, phantom.ct_hu.shape)
+    pieces = back_to_original(torch.from_numpy(found.pieces), scan.affine, affine, ct_hu.shape)
     return np.append(0, found.labels).astype(np.uint8)[np.asarray(pieces)]
 
 
 def per_vertebra(stage: str, scores: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """Columns `case, vertebra, value` of each measure."""
     held = scores[scores.reference_voxels > 0]
+    crops = held.case.str.startswith("crop")
+    held, few = held[~crops], held[crops]
     neck = held[held.region == "cervical"]
     measures = {"identified": (held, "identified"), "identified, neck": (neck, "identified")}
-    if stage == "fine":
+    if stage == "coarse":
+        measures["identified, crops"] = (few, "identified")
+    else:
         measures |= {"Dice": (held, "dice"), "Dice, neck": (neck, "dice")}
     tables = {
         name: rows[["case", "vertebra", column]].set_axis(["case", "vertebra", "value"], axis=1)
@@ -182,37 +212,43 @@ def compared(stage: str, scores: pd.DataFrame, base: pd.DataFrame, config: Confi
     return answer
 
 
+def is_row(row: dict, stage: str, choice: str, change: str) -> bool:
+    """Whether a row of the output is that of a choice."""
+    return (row["stage"], row["choice"], row["change"]) == (stage, choice, change)
+
+
 def main(arguments=None) -> int:
     """Run the rows that the output does not have; it is written anew after each."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("workdir", type=Path)
     parser.add_argument("--only", default="", help="rows whose stage, choice or change holds this")
-    parser.add_argument("--out", type=Path, default=Path("benchmarks/results/study.json"))
+    parser.add_argument("--out", type=Path, default=paths.results_folder() / "study.json")
     options = parser.parse_args(arguments)
     os.environ["SPINESEG_HOME"] = str(options.workdir.resolve())
-    done = json.loads(options.out.read_text())["rows"] if options.out.is_file() else []
-    for stage, choice, change, values, patches in ROWS:
-        is_base = change == BASE
-        known = any((r["stage"], r["choice"], r["change"]) == (stage, choice, change) for r in done)
-        if (known and not is_base) or (options.only not in f"{stage} {choice} {change}" and not is_base):
+    settings = {"profile": "demo", "first_seed": FIRST_SEED, "scans": SCANS, **SETTINGS}
+    kept = json.loads(options.out.read_text()) if options.out.is_file() else {"settings": settings, "rows": []}
+    if kept["settings"] != settings:
+        parser.error(f"{options.out} was measured with other settings; delete it and {options.workdir} to start afresh")
+    chosen = [row for row in ROWS if options.only in " ".join(row[:3])]
+    stages = {row[0] for row in chosen} | {"coarse" for row in chosen if row[0] == "fine"}
+    bases = [row for row in ROWS if row[2] == BASE and row[0] in stages]
+    tables = {}
+    for stage, choice, change, values, patches in [*bases, *(row for row in chosen if row[2] != BASE)]:
+        if choice and any(is_row(r, stage, choice, change) for r in kept["rows"]):
             continue
-        name = "-".join(f"{stage} {choice} {change}".replace(",", "").split())
-        base = configured(f"{stage}-{'-'.join(BASE.split())}", {})
+        name = run_name(stage, choice, change)
         config, file = configured(name, values), options.workdir / "scores" / f"{name}.csv"
-        coarse = f"coarse-{'-'.join(BASE.split())}"
-        made = [patches() if patches else [] for _ in range(2)]  # a patch is used once
         if not file.is_file():
-            seconds = trained(stage, config, coarse, made[0])
-            write_text(file, scored(stage, config, made[1]).to_csv(index=False))
-            print(f"{name}: {seconds:.0f} s", flush=True)
-        if known:
-            continue
-        scores = pd.read_csv(file)
-        reference = pd.read_csv(options.workdir / "scores" / f"{base.run}.csv")
-        row = {"stage": stage, "choice": choice, "change": change, "values": {k: v for k, v in values.items()}}
-        done.append(row | {"measures": compared(stage, scores, reference, config)})
-        settings = {"profile": config.profile, "first_seed": FIRST_SEED, "scans": SCANS, **SETTINGS}
-        write_text(options.out, json.dumps({"settings": settings, "rows": done}, indent=1) + "\n")
+            trained(stage, config, values, patches() if patches else [])
+            write_text(file, scored(stage, config, patches() if patches else []).to_csv(index=False))
+        tables[name] = pd.read_csv(file)
+        row = {"stage": stage, "choice": choice, "change": change, "values": values}
+        row["measures"] = compared(stage, tables[name], tables[run_name(stage)], config)
+        kept["rows"] = [
+            r for r in kept["rows"] if r["stage"] != stage or r["change"] != change or r["choice"] != choice
+        ]
+        kept["rows"].append(row)
+        write_text(options.out, json.dumps(kept, indent=1) + "\n")
     return 0
 
 
