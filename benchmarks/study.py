@@ -172,8 +172,7 @@ def named_outlines(network, ct_hu, labels, affine, config: Config) -> np.ndarray
     logits = cascade.coarse_logits(network, small, config.coarse.patch)
     phase = cascade.phases(torch.from_numpy(scan.labels)).numpy().astype(np.uint8)
     found = assemble(phase, logits, scan.affine, scan.coarse_affine, config)
-    pieces = back_to_original(torch.from_numpy(found.pieces), scan.affine, affine, ct_hu.shape)
-    return np.append(0, found.labels).astype(np.uint8)[np.asarray(pieces)]
+    return np.asarray(back_to_original(torch.from_numpy(found.label_map), scan.affine, affine, ct_hu.shape))
 
 
 def per_vertebra(stage: str, scores: pd.DataFrame) -> dict[str, pd.DataFrame]:
