@@ -33,10 +33,7 @@ from spineseg.learning.assembly import assemble
 from spineseg.learning.inference import Predictor
 
 FIRST_SEED, SCANS = 700_000_000, {"coarse": 60, "fine": 24}  # half of them must show C3
-SETTINGS = {
-    "training.epochs": 20,
-    "fine.steps_per_epoch": 100,
-}  # fewer epochs and fine steps than the demo; the precision is pinned, a timed probe could differ from row to row
+# fewer epochs and fine steps than the demo; the precision is pinned, a timed probe could differ from row to row
 SETTINGS = {"training.epochs": 20, "fine.steps_per_epoch": 100, "training.precision": "bf16"}
 BASE = "as in the demo"
 
