@@ -83,7 +83,25 @@ def test_parts_of_one_vertebra_that_do_not_touch_are_one_vertebra():
 def test_pieces_of_one_phase_belong_together_only_side_by_side():
     centres = np.array([[0, 0, 0.0], [0, -40, -8], [0, 0, -5], [0, 0, -30], [70, 0, 0]])
     phase, level = np.array([1, 1, 2, 1, 1]), np.array([20, 20, 21, 23, 20])
-    assert fragments(centres, phase, level).tolist() == [0, 0, 1, 2, 3]
+    assert fragments(centres, phase, level, np.array([9, 3, 9, 9, 9])).tolist() == [0, 0, 1, 2, 3]
+
+
+def test_parts_join_one_larger_piece_and_make_no_chain():
+    centres, ones = np.array([[0, 0, -10.0 * i] for i in range(4)]), np.ones(4, int)
+    level = 20 * ones  # lumbar: less than 35 mm * .35 apart
+    together = fragments(centres, ones, level, np.array([9, 8, 7, 6]))
+    assert together.tolist() == [0, 0, 1, 1]  # the third is too far from the first, the fourth from it too
+    assert fragments(centres, ones, level, np.array([6, 9, 7, 8])).tolist() == [0, 0, 0, 1]
+
+
+def test_a_part_between_two_pieces_joins_the_nearer_one():
+    centres = np.array([[0, 0, 0.0], [0, 0, -18.0], [0, 0, -10.0]])
+    assert fragments(centres, np.ones(3, int), np.full(3, 20), np.array([9, 9, 1])).tolist() == [0, 1, 1]
+
+
+def test_no_piece_has_no_parts():
+    none = np.zeros(0, int)
+    assert len(fragments(np.zeros((0, 3)), none, none, none)) == 0
 
 
 def test_an_empty_scan_finds_nothing():

@@ -76,7 +76,8 @@ def assemble(phase: np.ndarray, logits: Tensor, affine: np.ndarray, coarse_affin
     names = names_at(logits, voxels @ to_coarse[:3, :3].T + to_coarse[:3, 3]).exp().numpy()
     world = voxels @ affine[:3, :3].T + affine[:3, 3]
     phase_of = phase[tuple(voxels.T)][np.unique(owner, return_index=True)[1]]
-    owner = fragments(_mean(world, owner), phase_of, _mean(names, owner).argmax(1))[owner]
+    parts = fragments(_mean(world, owner), phase_of, _mean(names, owner).argmax(1), np.bincount(owner))
+    owner = parts[owner]
     pieces[tuple(voxels.T)] = owner + 1
     evidence = np.log(_mean(names, owner))
     if naming == "order":
@@ -86,26 +87,32 @@ def assemble(phase: np.ndarray, logits: Tensor, affine: np.ndarray, coarse_affin
     return _renumbered(pieces, Ordering(best + 1, np.exp(evidence.max(1, initial=-np.inf)), ()))
 
 
-def fragments(centres_mm: np.ndarray, phase: np.ndarray, level: np.ndarray) -> np.ndarray:
-    """Which pieces are parts of one vertebra: of one phase, and side by side.
+def fragments(centres_mm: np.ndarray, phase: np.ndarray, level: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+    """Which pieces are parts of one vertebra: a smaller piece joins a larger one of its phase at its side.
 
-    The next vertebra of a phase should be three away, but where the coarse names repeat or skip one, phases do too.
+    Each piece joins at most one, and one that others joined joins none: parts that follow each other along the spine,
+    each close to the next, do not become one vertebra. The next vertebra of a phase should be three away, but where
+    the coarse names repeat or skip one, phases do too.
 
     Args:
         centres_mm: `(n, 3)` world RAS.
         phase: `(n,)` of each piece.
         level: `(n,)` likeliest name, 0 to 24; says how far apart vertebrae are there.
+        sizes: `(n,)` voxels.
 
     Returns:
         `(n,)` numbers from 0, the same for the parts of one vertebra.
     """
     along = np.append(spacing_mm(), spacing_mm()[-1])[level] * ALONG
-    same = np.arange(len(phase))
-    for i in range(len(phase)):
-        for j in range(i):
-            beside = np.linalg.norm(centres_mm[i, :2] - centres_mm[j, :2]) <= ACROSS_MM
-            if phase[i] == phase[j] and beside and abs(centres_mm[i, 2] - centres_mm[j, 2]) <= max(along[i], along[j]):
-                same[same == same[i]] = same[j]
+    same, mains = np.arange(len(phase)), []
+    for i in np.argsort(-sizes, kind="stable"):
+        offset = np.abs(centres_mm[mains] - centres_mm[i])
+        height = np.where(np.hypot(offset[:, 0], offset[:, 1]) <= ACROSS_MM, offset[:, 2], np.inf)
+        beside = (phase[mains] == phase[i]) & (height <= np.maximum(along[mains], along[i]))
+        if beside.any():
+            same[i] = mains[np.where(beside, height, np.inf).argmin()]
+        else:
+            mains.append(i)
     return np.unique(same, return_inverse=True)[1]
 
 
