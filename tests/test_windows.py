@@ -3,7 +3,8 @@ import pytest
 import torch
 
 from spineseg.anatomy.labels import N_CLASSES
-from spineseg.learning.windows import label_by_windows, starts, wanted
+from spineseg.learning import windows
+from spineseg.learning.windows import averaged, label_by_windows, starts, wanted
 
 
 def predict(logits, region=None, window=(4, 4, 4), overlap=0.25):
@@ -52,6 +53,31 @@ def test_disagreeing_windows_are_averaged():
 
     labels, _ = label_by_windows(logits_of, (0, 0, 0), (4, 4, 6), [(0, 0, 0), (0, 0, 2)], (4, 4, 4), (4, 4, 6))
     assert labels[0, 0].tolist() == [3, 3, 3, 3, 5, 5]  # where both lie the stronger wins
+
+
+@pytest.mark.parametrize(("dtype", "close"), [(torch.float32, 1e-6), (torch.float16, 4e-3)])
+@pytest.mark.parametrize("piece", [1, 3, 16])
+def test_the_ring_gives_the_means_of_sums_over_the_whole_scan(dtype, close, piece, monkeypatch):
+    monkeypatch.setattr(windows, "SUM_DTYPE", {"cpu": dtype})
+    monkeypatch.setattr(windows, "PIECE", piece)
+    low, high, window = (1, 0, 2), (12, 9, 40), (5, 4, 7)
+    places = [(i, j, k) for k in (0, 4, 5, 11, 18, 31) for i in (0, 3, 6) for j in (0, 5)]  # nothing at slices 25 to 30
+    generator = torch.Generator().manual_seed(0)
+    values = {
+        tuple(a + s for a, s in zip(low, p, strict=True)): torch.randn(3, *window, generator=generator) for p in places
+    }
+    sums, hits = torch.zeros(3, 20, 20, 50), torch.zeros(20, 20, 50)
+    for start, value in values.items():
+        box = tuple(slice(s, s + n) for s, n in zip(start, window, strict=True))
+        sums[(slice(None), *box)] += value
+        hits[box] += 1
+    seen = torch.zeros(20, 20, 50)
+    for corner, means, count in averaged(values.__getitem__, 3, low, high, places, window):
+        box = tuple(slice(a, a + n) for a, n in zip(corner, count.shape, strict=True))
+        seen[box] += 1
+        assert torch.equal(count.float(), hits[box])
+        assert torch.allclose(means.float(), sums[(slice(None), *box)] / hits[box].clamp(min=1), atol=close)
+    assert seen.max() == 1 and (seen[hits > 0] == 1).all()
 
 
 def test_only_windows_that_touch_the_region_are_run():

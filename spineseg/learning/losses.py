@@ -11,7 +11,8 @@ from functools import partial
 import torch
 from torch import Tensor
 
-CHUNK = 1 << 17  # voxels whose softmax exists at one time
+CHUNK = {"cpu": 1 << 13}  # voxels whose softmax exists at one time: what a core's cache holds with 26 classes ...
+LARGE_CHUNK = 1 << 17  # ... and on a GPU, where every chunk costs the start of some kernels
 EPSILON = 1e-6
 
 
@@ -85,10 +86,11 @@ def _check(logits: Tensor, labels: Tensor) -> None:
 def _chunks(logits: Tensor, labels: Tensor):
     """Yield `(C, v)` logits in fp32 and `(v,)` labels over items and voxels, with where they came from."""
     flat, targets = logits.flatten(2), labels.flatten(1)
+    size = CHUNK.get(logits.device.type, LARGE_CHUNK)
     for n in range(flat.shape[0]):
-        for start in range(0, flat.shape[2], CHUNK):
-            where = (n, slice(None), slice(start, start + CHUNK))
-            yield where, flat[where].float(), targets[n, start : start + CHUNK].long()
+        for start in range(0, flat.shape[2], size):
+            where = (n, slice(None), slice(start, start + size))
+            yield where, flat[where].float(), targets[n, start : start + size].long()
 
 
 class _Loss(torch.autograd.Function):
@@ -104,18 +106,18 @@ class _Loss(torch.autograd.Function):
             p = z.log_softmax(0)
             log_own = p.gather(0, g[None])[0]
             p.exp_()
-            overlap.scatter_add_(0, g, log_own.double().exp_())
+            overlap += torch.bincount(g, log_own.exp(), classes)
             counts += torch.bincount(g, minlength=classes)
             if kind == "dice":
-                squared += p.square().sum(1, dtype=torch.float64)
+                squared += p.square().sum(1)
             else:
-                predicted += p.sum(1, dtype=torch.float64)
-                cross_entropy -= log_own.sum(dtype=torch.float64)
+                predicted += p.sum(1)
+                cross_entropy -= log_own.sum()
                 inside = (g > 0).nonzero()[:, 0]
                 if naming:
                     names = z[1:, inside].log_softmax(0).gather(0, g[inside][None] - 1)
-                    name_entropy -= names.sum(dtype=torch.float64)
-                background_on_foreground += p[0, inside].sum(dtype=torch.float64)
+                    name_entropy -= names.sum()
+                background_on_foreground += p[0, inside].sum()
         ctx.save_for_backward(logits, labels)
         ctx.kind = kind
         voxels = labels.numel()
@@ -150,7 +152,8 @@ class _Loss(torch.autograd.Function):
         flat = gradient.flatten(2)
         # with slope s = dL/dp, the way back through the softmax is dL/dz = p (s - sum(p s)); s is one value per class,
         # but for the voxel's own class and for background, so the sum is a product of vector and matrix
-        own, linear = ctx.own.float(), ctx.linear.float()
+        own, linear = (ctx.own * upstream).float(), (ctx.linear * upstream).float()
+        share = None if ctx.kind == "dice" else upstream / ctx.voxels
         for where, z, g in _chunks(logits, labels):
             p = z.softmax(0)
             p_own = p.gather(0, g[None])
@@ -162,18 +165,18 @@ class _Loss(torch.autograd.Function):
             else:
                 mean = linear[None] @ p + of_own
                 if ctx.kind == "dice_ce_binary":
-                    on_foreground, everywhere = (v.float() for v in ctx.binary)
+                    on_foreground, everywhere = ((v * upstream).float() for v in ctx.binary)
                     of_background = p[:1] * ((g > 0) * on_foreground + everywhere)
                     mean += of_background
-                grad = (linear[:, None] - (mean - 1 / ctx.voxels)).mul_(p)
-                of_own -= 1 / ctx.voxels
+                grad = (linear[:, None] - (mean - share)).mul_(p)
+                of_own -= share
                 if ctx.kind == "dice_ce_binary":
                     grad[:1] += of_background
                 if ctx.naming:
                     inside = (g > 0).nonzero()[:, 0]
-                    q = z[1:, inside].softmax(0).mul_(ctx.naming)
-                    q.scatter_add_(0, g[inside][None] - 1, torch.full_like(q[:1], -ctx.naming))
+                    q = z[1:, inside].softmax(0)
+                    q.scatter_add_(0, g[inside][None] - 1, torch.full_like(q[:1], -1.0)).mul_(ctx.naming * upstream)
                     grad[1:].index_add_(1, inside, q)
             grad.scatter_add_(0, g[None], of_own)
-            flat[where] = grad.mul_(upstream).to(flat.dtype)
+            flat[where] = grad.to(flat.dtype)
         return gradient, None, None, None

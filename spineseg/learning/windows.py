@@ -12,6 +12,8 @@ from torch import Tensor
 from spineseg.anatomy.labels import N_CLASSES
 
 Start = tuple[int, int, int]
+PIECE = 16  # slices whose means exist at one time
+SUM_DTYPE = {"cuda": torch.float16}  # of sums over windows; fp32 elsewhere
 
 
 def starts(length: int, window: int, overlap_share: float) -> list[int]:
@@ -83,17 +85,25 @@ def averaged(
     """
     across = [max(h - a, w) for a, h, w in zip(low[:2], high[:2], window[:2], strict=True)]
     size = [h - a for a, h in zip(low[:2], high[:2], strict=True)]
-    sums = torch.zeros(channels, *across, window[2], device=device)
+    # a ring along K: the slice k of the box lies at k modulo the window's depth
+    dtype = SUM_DTYPE.get(torch.device(device).type, torch.float32)
+    sums = torch.zeros(channels, *across, window[2], device=device, dtype=dtype)
     hits = torch.zeros(1, *across, window[2], device=device)
     for first, following, group in _slabs(windows, high[2] - low[2]):
+        turn = first % window[2]
         for i, j, k in group:
             box = (slice(None), slice(i, i + window[0]), slice(j, j + window[1]))
-            sums[box] += values_of((low[0] + i, low[1] + j, low[2] + k)).to(device)
-            hits[box] += 1
+            values = values_of((low[0] + i, low[1] + j, low[2] + k)).to(device)
+            sums[(*box, slice(turn, None))] += values[..., : window[2] - turn]
+            sums[(*box, slice(0, turn))] += values[..., window[2] - turn :]
+            hits[box] += 1  # a window fills the whole ring
+            del values  # before the next window is computed
         done = min(following - first, window[2])
-        part = (slice(None), slice(0, size[0]), slice(0, size[1]), slice(0, done))
-        yield (low[0], low[1], low[2] + first), sums[part] / hits[part].clamp(min=1), hits[part][0]
-        sums, hits = (F.pad(t[..., done:], (0, done)) for t in (sums, hits))
+        for start, stop in _pieces(first, first + done, window[2]):
+            along = slice(start % window[2], start % window[2] + stop - start)
+            part = (slice(None), slice(0, size[0]), slice(0, size[1]), along)
+            yield (low[0], low[1], low[2] + start), sums[part] / hits[part].clamp(min=1), hits[part][0].clone()
+            sums[..., along], hits[..., along] = 0, 0
 
 
 def label_by_windows(
@@ -117,7 +127,8 @@ def label_by_windows(
     labels = np.zeros(shape, np.uint8)
     won, count = np.zeros(N_CLASSES), np.zeros(N_CLASSES)
     for corner, means, hits in averaged(logits_of, N_CLASSES, low, high, windows, window, device):
-        best, place = means.softmax(0).max(0)
+        best, place = means.max(0)
+        best = (best - means.logsumexp(0)).exp_()
         place[hits == 0] = 0
         flat = place.flatten()
         won += torch.bincount(flat, best.flatten().double(), N_CLASSES).cpu().numpy()
@@ -125,6 +136,14 @@ def label_by_windows(
         target = tuple(slice(a, a + n) for a, n in zip(corner, place.shape, strict=True))
         labels[target] = place.to(torch.uint8).cpu().numpy()
     return labels, np.divide(won, count, out=np.full(N_CLASSES, np.nan), where=count > 0)
+
+
+def _pieces(first: int, end: int, depth: int) -> Iterator[tuple[int, int]]:
+    """Cut slices `first` to `end` where a ring of some depth begins anew, and into at most `PIECE` each."""
+    while first < end:
+        stop = min(first + PIECE, end, (first // depth + 1) * depth)
+        yield first, stop
+        first = stop
 
 
 def _slabs(windows: list[Start], length: int) -> Iterator[tuple[int, int, list[Start]]]:
