@@ -31,13 +31,12 @@ LIBRARIES = ("spineseg", "torch", "nibabel", "monai", "nnunetv2", "SimpleITK", "
 def machine() -> dict:
     """What the numbers were measured on."""
     info = Path("/proc/cpuinfo")
-    names = (
-        [x.split(":")[1].strip() for x in info.read_text().splitlines() if "model name" in x] if info.exists() else []
-    )
+    lines = info.read_text().splitlines() if info.exists() else []
+    names = [line.split(":")[1].strip() for line in lines if "model name" in line]
     return {
-        "processor": names[0] if names else platform.processor(), "cores": os.cpu_count(), "threads": torch.get_num_threads(),
-        "bf16": bf16_pays(torch.device("cpu")), "python": platform.python_version(), "system": platform.system(),
-        "date": datetime.date.today().isoformat(),
+        "processor": names[0] if names else platform.processor(), "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(), "bf16": bf16_pays(torch.device("cpu")),
+        "python": platform.python_version(), "system": platform.system(), "date": datetime.date.today().isoformat(),
     }  # fmt: skip
 
 

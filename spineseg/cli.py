@@ -111,12 +111,18 @@ def prepare(config: Config) -> int:
     return CASE_ERROR if failures else 0
 
 
-def train(config: Config, method: str) -> int:
+def train(config: Config, method: str, dry_run: bool = False) -> int:
     """Train a method, or the epochs of it that the run does not have yet."""
     from spineseg import paths
     from spineseg.learning.training import METHODS
     from spineseg.learning.training import train as train_method
 
+    if dry_run:
+        from spineseg.learning.cost import forecast
+
+        names = [n for m in (METHODS if method == "both" else (method,)) for n in METHODS[m]]
+        print(forecast(config, names))
+        return 0
     for name in METHODS if method == "both" else (method,):
         history = train_method(config, name)
         best = history.groupby("network").dice_mean.max()
@@ -242,17 +248,19 @@ def _configured(name: str, words: list[str]):
     words = [_full_name(word) for word in words]
     extra = {"train": ("--method", "both"), "report": ("-p", [])}.get(name)
     own, rest = _take(words, extra[0], 2 if name == "report" else 1) if extra else ([], words)
+    dry, rest = _take(rest, "--dry-run", 0) if name == "train" else ([], rest)
     profile, _ = _take(rest, "--profile", 1)
     run, _ = _take(rest, "--run", 1)
     default = Config.load(profile[-1][0] if profile else "smoke", run[-1][0] if run else "")
     about = COMMANDS[name].__doc__ + {
         "prepare": "\n\nAlso: --workers N, --scheduler ADDRESS for the same of --cluster.",
-        "train": "\n\nAlso: --epochs N for --training.epochs N, --method baseline, cascade or both.",
+        "train": "\n\nAlso: --epochs N for --training.epochs N, --method baseline, cascade or both,"
+        "\n--dry-run to say what a step costs (parameters, arithmetic, memory) and train nothing.",
         "report": "\n\nAlso: -p NAME VALUE gives a parameter to the notebooks; may be repeated.",
     }.get(name, "")
     config = tyro.cli(Config, args=rest, default=default, prog=f"spineseg {name}", description=about).checked()
     if name == "train":
-        return config, own[-1][0] if own else "both"
+        return config, own[-1][0] if own else "both", bool(dry)
     return (config, [tuple(pair) for pair in own]) if name == "report" else (config,)
 
 

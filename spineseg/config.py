@@ -102,6 +102,7 @@ class TrainingConfig:
     validate_every: int = 5  # epochs; the last one always
     validation_patches: int = 3  # per validation case, the same at every epoch
     precision: str = "auto"  # auto (a timed probe decides), fp32 or bf16
+    recompute: bool = False  # each stage of a V-Net a second time on the way back: less memory, more time
     seed: int = 0
     start: str = ""  # weights of coarse and fine stage to begin with: empty for random ones, or boxed
     turned_share: float = 0.3  # patches that are turned and zoomed; the others are read voxel by voxel

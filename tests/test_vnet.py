@@ -5,6 +5,7 @@ from spineseg.config import NetworkConfig
 from spineseg.learning.vnet import ChannelPReLU, VNet, count_parameters, shapes
 
 PAPER = NetworkConfig(kernel=5, norm="none")
+CUDA = torch.cuda.is_available()
 TINY = NetworkConfig(channels=(4, 8, 16), convolutions=(1, 2, 2), norm="group")
 
 
@@ -105,3 +106,39 @@ def test_bf16_gradients_agree_with_fp32_on_tiny_levels():
             network(torch.randn(1, 1, 16, 16, 16)).float().square().mean().backward()
         gradients.append(torch.cat([p.grad.flatten() for p in network.parameters()]))
     assert torch.linalg.norm(gradients[1] - gradients[0]) < 0.1 * torch.linalg.norm(gradients[0])
+
+
+@pytest.mark.parametrize("bf16", [False, True])
+def test_computing_stages_again_changes_no_gradient_and_keeps_less(bf16):
+    torch.manual_seed(0)
+    network, x = VNet(1, 5, TINY), torch.randn(1, 1, 16, 16, 16)
+    gradients, kept = [], []
+    for network.recompute in (False, True):
+        network.zero_grad()
+        seen = {}
+
+        def pack(t, seen=seen):
+            seen[t.untyped_storage().data_ptr()] = t.untyped_storage().nbytes()
+            return t
+
+        with torch.autograd.graph.saved_tensors_hooks(pack, lambda t: t), torch.autocast("cpu", enabled=bf16):
+            loss = network(x).float().square().mean()
+        kept.append(sum(seen.values()))
+        loss.backward()
+        gradients.append([p.grad.clone() for p in network.parameters()])
+    assert all(torch.equal(a, b) for a, b in zip(*gradients, strict=True))
+    assert kept[1] < 0.7 * kept[0]
+
+
+@pytest.mark.parametrize(
+    "device", ["cpu", pytest.param("cuda", marks=[pytest.mark.gpu, pytest.mark.skipif(not CUDA, reason="no GPU")])]
+)
+def test_autocast_turns_nothing_back_into_fp32(device):
+    network = VNet(1, 5, TINY).to(device)
+    seen = []
+    for module in network.modules():
+        if not list(module.children()):
+            module.register_forward_hook(lambda _m, _i, out: seen.append(out.dtype))
+    with torch.autocast(device, dtype=torch.bfloat16):
+        network(torch.randn(2, 1, 16, 16, 16, device=device))
+    assert set(seen) == {torch.bfloat16}

@@ -1,4 +1,4 @@
-"""From a scan to labels by sliding windows: what the windows cost by themselves, and with a network that takes longer."""
+"""From a scan to labels by sliding windows: what they cost by themselves, and with a network that takes longer."""
 
 import numpy as np
 import torch
@@ -14,7 +14,7 @@ OVERLAP = 0.5
 
 
 def races(quick: bool) -> list[Race]:
-    """A spine of 72 cm at 1.5 mm, 96-cubed windows that overlap by half; sizes at which both libraries place them alike.
+    """A spine of 72 cm at 1.5 mm, 96-cubed windows that overlap by half, so that both libraries place them alike.
 
     The V-Net takes two fifths of it.
     """

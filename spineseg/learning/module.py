@@ -54,6 +54,7 @@ class NetworkTraining(L.LightningModule):
         self.stage = getattr(config, name)
         torch.manual_seed(config.training.seed)
         self.network = build(config, name)
+        self.network.recompute = config.training.recompute
         self.average = MovingAverage(self.network, config.training.ema_decay)
         self.adam = torch.optim.AdamW(
             self.network.parameters(), lr=0.0, weight_decay=config.training.weight_decay, fused=True

@@ -18,7 +18,7 @@ from spineseg.data.atomic import write_text
 from spineseg.errors import CaseError
 
 COLUMNS = ["case", "split", "content"]  # of splits.csv
-FREE = ("training.epochs",)  # may change from one call to the next
+FREE = ("training.epochs", "training.recompute")  # may change from one call to the next
 FREE_SECTIONS = ("cluster", "inference", "order", "evaluation", "report")  # say nothing about the weights
 PACKAGES = ("torch", "numpy", "pandas", "lightning", "nibabel", "safetensors", "spineseg")
 

@@ -7,9 +7,13 @@ Source:
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from spineseg.config import NetworkConfig
 from spineseg.learning.convolution import Conv3d, ConvTranspose3d
@@ -23,8 +27,20 @@ def _norm(kind: str, channels: int) -> nn.Module:
     if kind == "instance":
         return nn.InstanceNorm3d(channels, affine=True)
     if kind == "group":
-        return nn.GroupNorm(min(8, channels), channels)
+        return GroupNorm(min(8, channels), channels)
     return nn.Identity()
+
+
+class GroupNorm(nn.GroupNorm):
+    """`torch.nn.GroupNorm` that gives the dtype it takes: autocast on a GPU would turn bf16 into fp32, twice the memory
+    of all that is kept for the way back."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`(N, channels, I, J, K)` to the same."""
+        if x.dtype == self.weight.dtype or x.device.type == "cpu":  # a CPU takes both dtypes at once
+            return super().forward(x)
+        with torch.autocast(x.device.type, enabled=False):
+            return F.group_norm(x, self.num_groups, self.weight.to(x.dtype), self.bias.to(x.dtype), self.eps)
 
 
 def _widen(x: Tensor, channels: int) -> Tensor:
@@ -129,7 +145,13 @@ class VNet(nn.Module):
         zero_head: Start the last layer at zero, so that the network begins as a correction of nothing.
         standard: Value that is 0 and length that is 1 to the network, in units of the first channel, the image. A CT
             window from air to metal leaves bone and muscle a tenth apart, which a network is slow to learn from.
+
+    Attributes:
+        recompute: Keep the inputs of each level alone for the way back and compute the rest of it again: the same
+            numbers from less memory and more time.
     """
+
+    recompute = False
 
     def __init__(
         self, in_channels: int, out_channels: int, config: NetworkConfig, *, zero_head: bool = False,
@@ -175,14 +197,24 @@ class VNet(nn.Module):
             raise ValueError(f"side lengths must divide by {self.multiple}, got {tuple(x.shape[2:])}; pad the input")
         zero, unit = self.standard
         x = torch.cat(((x[:, :1] - zero) / unit, x[:, 1:]), 1)
-        skips = [self.encoder[0](x)]
+        skips = [self._run(self.encoder[0], x)]
         for down, stage in zip(self.down[:-1], self.encoder[1:-1], strict=True):
-            skips.append(stage(down(skips[-1])))
-        y = self.encoder[-1](self.down[-1](skips[-1]))
+            skips.append(self._run(nn.Sequential(down, stage), skips[-1]))
+        y = self._run(nn.Sequential(self.down[-1], self.encoder[-1]), skips[-1])
         for up, stage, skip in zip(self.up, self.decoder, reversed(skips), strict=True):
-            y = up(y)
-            y = stage(torch.cat((y, skip.to(y.dtype)), dim=1))
+            y = self._run(partial(_ascend, up, stage), y, skip)
         return self.head(y)
+
+    def _run(self, level: Callable, *inputs: Tensor) -> Tensor:
+        if self.recompute and torch.is_grad_enabled():
+            return checkpoint(level, *inputs, use_reentrant=False, preserve_rng_state=False)
+        return level(*inputs)
+
+
+def _ascend(up: Resize, stage: Stage, below: Tensor, skip: Tensor) -> Tensor:
+    """One level of the decoder."""
+    y = up(below)
+    return stage(torch.cat((y, skip.to(y.dtype)), dim=1))
 
 
 def count_parameters(network: nn.Module) -> int:
