@@ -44,6 +44,7 @@ def test_a_change_counts_only_beyond_what_another_seed_moves(answer):
     words = study.words(answer)
     assert words["fine_worse"] == 1 and words["fine_better"] == 1 and words["fine_choices"] == 3
     assert words["coarse_worst"] == "loss: no term" and words["coarse_worst_gain"] == pytest.approx(-0.2)
+    assert words["fine_best"] == "patch: large" and words["fine_best_gain"] == pytest.approx(0.05)
     assert words["fine_seed"] == pytest.approx(0.02) and words["fine_base"] == pytest.approx(0.8)
 
 

@@ -142,3 +142,15 @@ def test_autocast_turns_nothing_back_into_fp32(device):
     with torch.autocast(device, dtype=torch.bfloat16):
         network(torch.randn(2, 1, 16, 16, 16, device=device))
     assert set(seen) == {torch.bfloat16}
+
+
+def test_without_gradients_the_stages_add_in_place_to_the_same():
+    torch.manual_seed(0)
+    network, x = (
+        VNet(3, 5, NetworkConfig(channels=(8, 16), convolutions=(1, 2), norm="group")),
+        torch.randn(1, 3, 8, 8, 8),
+    )
+    before = x.clone()
+    with torch.no_grad():
+        plain = network(x)
+    assert torch.equal(plain, network(x).detach()) and torch.equal(x, before)

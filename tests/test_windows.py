@@ -4,7 +4,7 @@ import torch
 
 from spineseg.anatomy.labels import N_CLASSES
 from spineseg.learning import windows
-from spineseg.learning.windows import averaged, label_by_windows, starts, wanted
+from spineseg.learning.windows import averaged, label_by_windows, likeliest, starts, wanted
 
 
 def predict(logits, region=None, window=(4, 4, 4), overlap=0.25):
@@ -88,6 +88,36 @@ def test_only_windows_that_touch_the_region_are_run():
     assert 0 < len(chosen) < len(every) / 10
 
 
+@pytest.mark.parametrize("seed", range(6))
+def test_windows_cover_a_bent_region_and_stay_in_its_box(seed):
+    rng = np.random.default_rng(seed)
+    region = np.zeros((40, 50, 90), bool)
+    for k in range(5, 85):  # a column that bends, some slices empty
+        i, j = 20 + int(12 * np.sin(k / 15)), 25 + int(15 * np.cos(k / 20))
+        if rng.random() < 0.8:
+            region[i - 4 : i + 5, j - 4 : j + 5, k] = True
+    window = (16, 16, 16) if seed % 2 else (12, 64, 20)
+    low, high, chosen = wanted(region, region.shape, window, 0.25)
+    covered = np.zeros((80, 120, 120), bool)
+    for start in chosen:
+        first = [a + s for a, s in zip(low, start, strict=True)]
+        assert all(s >= 0 and s + w <= max(h - a, w) for s, w, a, h in zip(start, window, low, high, strict=True))
+        covered[tuple(slice(f, f + w) for f, w in zip(first, window, strict=True))] = True
+    assert covered[:40, :50, :90][region].all()
+    assert [k for _, _, k in chosen] == sorted(k for _, _, k in chosen)
+
+
+def test_a_column_narrower_than_a_window_takes_one_window_a_slab_about_its_middle():
+    region = np.zeros((60, 60, 64), bool)
+    for k in range(64):
+        region[20:26, 2 + k // 2 : 8 + k // 2, k] = True
+    low, _, chosen = wanted(region, region.shape, (16, 24, 16), 0.0)
+    assert len(chosen) == 4 and len({j for _, j, _ in chosen}) > 1
+    for _, j, k in chosen:
+        held = np.flatnonzero(region[..., k : k + 16].any((0, 2)))
+        assert low[1] + j <= held[0] and held[-1] < low[1] + j + 24
+
+
 def test_outside_the_region_everything_is_background():
     region = np.zeros((12, 12, 12), bool)
     region[4:8, 4:8, 4:8] = True
@@ -100,3 +130,11 @@ def test_outside_the_region_everything_is_background():
 def test_an_empty_region_needs_no_window():
     labels, confidence = predict(torch.zeros(N_CLASSES, 5, 5, 5), np.zeros((5, 5, 5), bool))
     assert not labels.any() and np.isnan(confidence).all()
+
+
+def test_the_likeliest_channel_is_the_first_of_the_largest():
+    means = torch.randint(0, 4, (6, 5, 4, 3), generator=torch.Generator().manual_seed(0)).float()  # many equals
+    best, place = likeliest(means)
+    assert torch.equal(best, means.max(0).values)
+    expected = np.argmax(means.numpy(), 0)
+    assert np.array_equal(place.numpy(), expected)

@@ -22,6 +22,7 @@ from spineseg.data.geometry import back_to_original, resample_labels
 from spineseg.data.store import PreparedCase, prepare_arrays
 from spineseg.errors import CaseError
 from spineseg.learning import runs
+from spineseg.learning.allocator import give_back, keep_large_blocks
 from spineseg.learning.assembly import Found, assemble, by_label
 from spineseg.learning.boxed import card, load_boxed
 from spineseg.learning.cascade import PHASES, coarse_logits, fine_logits, guidance, upsampled
@@ -29,7 +30,7 @@ from spineseg.learning.precision import bf16_pays
 from spineseg.learning.review import vertebra_table
 from spineseg.learning.second_look import logits_from_labels
 from spineseg.learning.training import METHODS, load_network
-from spineseg.learning.windows import averaged, label_by_windows, wanted
+from spineseg.learning.windows import averaged, label_by_windows, likeliest, wanted
 
 BOXED = "boxed"  # as a method: the networks that come with the project, whatever the run
 
@@ -66,6 +67,8 @@ class Predictor:
         self.config, self.precision = config, precision
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self.networks = {name: network.to(self.device).eval() for name, network in networks.items()}
+        if self.device.type == "cpu":
+            keep_large_blocks()
 
     @classmethod
     def of_run(cls, config: Config, method: str = "cascade", device: str = "") -> Predictor:
@@ -156,7 +159,7 @@ class Predictor:
         phase = np.zeros(tuple(image.shape), np.uint8)
         for corner, means, hits in averaged(logits_of, 1 + PHASES, low, high, starts, window, self.device):
             target = tuple(slice(a, a + n) for a, n in zip(corner, hits.shape, strict=True))
-            phase[target] = torch.where(hits > 0, means.argmax(0), 0).to(torch.uint8).cpu().numpy()
+            phase[target] = likeliest(means)[1].masked_fill_(hits == 0, 0).cpu().numpy()
         return phase
 
     def _patch(self, image: Tensor, start, window) -> Tensor:
@@ -185,6 +188,7 @@ class Predictor:
         """Predict a CT that was read with `nifti.read_ct`."""
         scan = prepare_arrays(volume.array, None, volume.affine, self.config.preparation)
         found = self.find(scan)
+        give_back()
         pieces = back_to_original(torch.from_numpy(found.pieces), scan.affine, volume.affine, volume.array.shape)
         return Prediction(dataclasses.replace(found, pieces=np.asarray(pieces)), volume.affine)
 

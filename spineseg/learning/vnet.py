@@ -43,12 +43,16 @@ class GroupNorm(nn.GroupNorm):
             return F.group_norm(x, self.num_groups, self.weight.to(x.dtype), self.bias.to(x.dtype), self.eps)
 
 
-def _widen(x: Tensor, channels: int) -> Tensor:
-    """Repeat the channels of `x` until there are `channels` of them, so that it can be added to a wider stage."""
-    if x.shape[1] == channels:
-        return x
-    times = -(-channels // x.shape[1])
-    return x.repeat(1, times, 1, 1, 1)[:, :channels]
+def _added(y: Tensor, x: Tensor) -> Tensor:
+    """`y` plus the channels of `x`, repeated until there are enough; in place where no gradient is wanted."""
+    x, width = x.to(y.dtype), x.shape[1]  # same dtype, or autocast falls back to fp32
+    if torch.is_grad_enabled():
+        times = -(-y.shape[1] // width)
+        return y + (x.repeat(1, times, 1, 1, 1) if times > 1 else x)[:, : y.shape[1]]
+    for first in range(0, y.shape[1], width):
+        part = y[:, first : first + width]
+        part += x[:, : part.shape[1]]
+    return y
 
 
 class _Bend(torch.autograd.Function):
@@ -110,7 +114,7 @@ class Stage(nn.Module):
         for i, (conv, norm, act) in enumerate(zip(self.convolutions, self.norms, self.activations, strict=True)):
             y = norm(conv(y))
             if i == last and self.residual:
-                y = y + _widen(x, self.channels).to(y.dtype)  # same dtype, or autocast falls back to fp32
+                y = _added(y, x)
             y = act(y)
         return y
 

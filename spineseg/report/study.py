@@ -10,7 +10,7 @@ from spineseg import paths
 from spineseg.report.score_tables import with_interval
 
 FILE = "study.json"
-SHOWN = {"coarse": ("identified", "identified, neck"), "fine": ("Dice", "Dice, neck")}  # measures of each stage
+SHOWN = {"coarse": ("identified", "identified, crops"), "fine": ("Dice", "Dice, neck")}  # measures of each stage
 
 
 def load() -> dict:
@@ -52,8 +52,8 @@ def words(answer: dict) -> dict:
     Returns:
         For each stage `<stage>_scans`, `<stage>_base` (its first measure of `SHOWN` unchanged), `<stage>_seed` (how far
         another seed moved it), `<stage>_choices` (rows other than the seed), `<stage>_worse` and `<stage>_better`
-        (those whose interval lies below and above 0, farther than the seed moved it), and the lowest of them,
-        `<stage>_worst` and `<stage>_worst_gain`; `study_epochs`.
+        (those whose interval lies below and above 0, farther than the seed moved it), the lowest and the highest row,
+        `<stage>_worst`, `<stage>_worst_gain`, `<stage>_best`, `<stage>_best_gain`; `study_epochs`.
     """
     known = {"study_epochs": answer["settings"]["training.epochs"]}
     for stage, (measure, _) in SHOWN.items():
@@ -69,7 +69,7 @@ def words(answer: dict) -> dict:
         known |= {f"{stage}_seed": noise, f"{stage}_choices": len(rest)}
         known[f"{stage}_worse"] = int(((rest["high"] < 0) & (rest["gain"] < -noise)).sum())
         known[f"{stage}_better"] = int(((rest["low"] > 0) & (rest["gain"] > noise)).sum())
-        worst = rest.loc[rest["gain"].idxmin()]
-        known[f"{stage}_worst"] = f"{worst['choice']}: {worst['change']}"
-        known[f"{stage}_worst_gain"] = float(worst["gain"])
+        for which, row in (("worst", rest.loc[rest["gain"].idxmin()]), ("best", rest.loc[rest["gain"].idxmax()])):
+            known[f"{stage}_{which}"] = f"{row['choice']}: {row['change']}"
+            known[f"{stage}_{which}_gain"] = float(row["gain"])
     return known

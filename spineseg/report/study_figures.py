@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from spineseg.report.theme import FAINT, INK, new_axes, region_palette
+from spineseg.report.theme import FAINT, INK, METHOD_COLOURS, new_axes, region_palette
 
 OFFSET = 0.16  # between the two measures of a row
 
@@ -14,7 +14,7 @@ def draw_changes(changes, measures, *, ax=None):
 
     Args:
         changes: Columns `choice`, `change`, `measure`, `gain`, `low`, `high`.
-        measures: The measure over all vertebrae, and that over the neck.
+        measures: The measure over all vertebrae, and that over the neck or over crops.
         ax: Axes to draw on; new ones when None.
 
     Returns:
@@ -23,9 +23,8 @@ def draw_changes(changes, measures, *, ax=None):
     rows = list(dict.fromkeys(zip(changes["choice"], changes["change"], strict=True)))
     ax = ax or new_axes(height_in=0.9 + 0.3 * len(rows))
     ax.axvline(0, color=FAINT, linewidth=0.8, zorder=0)
-    for measure, colour, marker, side in zip(
-        measures, (INK, region_palette()["cervical"]), "os", (-OFFSET, OFFSET), strict=True
-    ):
+    second = region_palette()["cervical"] if "neck" in measures[1] else METHOD_COLOURS["baseline"]
+    for measure, colour, marker, side in zip(measures, (INK, second), "os", (-OFFSET, OFFSET), strict=True):
         part = changes[changes["measure"] == measure].set_index(["choice", "change"]).reindex(rows)
         places = np.arange(len(rows)) + side
         ax.hlines(places, part["low"], part["high"], color=colour, linewidth=1.4)
@@ -35,6 +34,6 @@ def draw_changes(changes, measures, *, ax=None):
             ax.axhline(row - 0.5, color=FAINT, linewidth=0.5, zorder=0)
     ax.set_yticks(range(len(rows)), [f"{choice}: {change}" for choice, change in rows])
     ax.set_ylim(len(rows) - 0.4, -0.6)
-    ax.set_xlabel(f"change of {measures[0]}, another choice against the demo's")
+    ax.set_xlabel("change of the score against the demo's choice")
     ax.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
     return ax

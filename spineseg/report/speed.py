@@ -1,0 +1,142 @@
+"""Speed and memory: the answers of `benchmarks/` as tables and words. Nothing is measured here."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pandas as pd
+
+from spineseg import paths
+
+COLUMNS = ("name", "peer", "ratio", "target", "ours", "theirs", "unit", "equal", "apart")
+
+
+def load(name: str) -> dict | None:
+    """One file of `benchmarks/results`, such as `memory.json`; None if it was not measured here."""
+    path = paths.results_folder() / name
+    return json.loads(path.read_text()) if path.is_file() else None
+
+
+def comparisons() -> tuple[dict, pd.DataFrame]:
+    """The comparisons with other libraries.
+
+    Returns:
+        Machine and versions as one dict, and a row for each comparison with `COLUMNS`; `ratio` above 1: ours is better.
+    """
+    answer = json.loads((paths.results_folder().parent / "results.json").read_text())
+    return {**answer["machine"], **answer["versions"]}, pd.DataFrame(answer["rows"])[list(COLUMNS)]
+
+
+def comparison_words(about: dict, rows: pd.DataFrame) -> dict:
+    """What the prose quotes: how many targets are met, the largest and smallest ratio, the machine."""
+    aimed = rows[rows["target"].notna()]
+    met = aimed[aimed["ratio"] >= aimed["target"]]
+    missed = [f"{r.name_} beside {r.peer} ({r.ratio:.1f} of {r.target:.1f})" for r in _named(aimed.drop(met.index))]
+    shown = rows[rows["ratio"].notna()]
+    best, worst = shown.loc[shown["ratio"].idxmax()], shown.loc[shown["ratio"].idxmin()]
+    return {
+        "targets": len(aimed), "targets_met": len(met), "targets_missed": "; ".join(missed) or "none",
+        "best_what": f"{best['name']} beside {best['peer']}", "best_ratio": best["ratio"],
+        "worst_what": f"{worst['name']} beside {worst['peer']}", "worst_ratio": worst["ratio"],
+        "processor": about["processor"], "bench_threads": about["threads"], "bench_date": about["date"],
+        "monai_version": about["monai"], "nnunet_version": about["nnunetv2"],
+    }  # fmt: skip
+
+
+def _named(rows: pd.DataFrame):
+    return rows.rename(columns={"name": "name_"}).itertuples(index=False)
+
+
+def comparison_table(rows: pd.DataFrame) -> pd.DataFrame:
+    """`comparisons` as a page shows it."""
+    shown = rows[rows["ratio"].notna()]
+    return pd.DataFrame(
+        {
+            "what": shown["name"],
+            "beside": shown["peer"],
+            "times better": shown["ratio"].map("{:.1f}".format),
+            "aim": shown["target"].map(lambda t: "-" if np.isnan(t) else f"{t:.1f}"),
+            "ours": [f"{v:,.1f} {u}" for v, u in zip(shown["ours"], shown["unit"], strict=True)],
+            "theirs": [f"{v:,.1f} {u}" for v, u in zip(shown["theirs"], shown["unit"], strict=True)],
+            "results": shown["apart"],
+        }
+    )
+
+
+def memory_rows(answer: dict) -> pd.DataFrame:
+    """Predicted and measured peak of training steps.
+
+    Args:
+        answer: Of `benchmarks/memory.py`.
+
+    Returns:
+        Columns `step` (words), `predicted_mb`, `measured_mb`.
+    """
+    rows = []
+    for row in answer["rows"]:
+        kernel = f", {row['network']['kernel']}-cubed" if "kernel" in row["network"] else ""
+        narrow = ", narrow" if "channels" in row["network"] else ""
+        words = f"{row['side']}-cubed, batch {row['batch']}, {'bf16' if row['bf16'] else 'fp32'}{kernel}{narrow}"
+        words += ", recomputed" if row["recompute"] else ""
+        rows.append((words, row["predicted_mb"], row["measured_mb"]))
+    return pd.DataFrame(rows, columns=["step", "predicted_mb", "measured_mb"])
+
+
+def memory_words(rows: pd.DataFrame) -> dict:
+    """How far predictions are off at most, as a share of what was measured."""
+    ratio = rows["predicted_mb"] / rows["measured_mb"]
+    return {"memory_steps": len(rows), "memory_low": float(ratio.min()), "memory_high": float(ratio.max())}
+
+
+def growth_rows(answer: dict) -> pd.DataFrame:
+    """Columns `what`, `of`, `x`, `seconds`, `peak_mb` of `benchmarks/growth.py`, a row for each point."""
+    return pd.DataFrame(
+        [
+            {"what": c["what"], "of": c["of"], "x": x, "seconds": s, "peak_mb": p}
+            for c in answer["curves"]
+            for x, s, p in zip(c["x"], c["seconds"], c["peak_mb"], strict=True)
+        ]
+    )
+
+
+def growth_words(answer: dict) -> dict:
+    """Slopes of the logarithms, and by how much the memory of a prediction grows from the fewest slices to the most."""
+    predict = next(c for c in answer["curves"] if c["what"] == "predict")
+    steepest = max(answer["curves"], key=lambda c: c["slope"])
+    return {
+        "predict_slope": predict["slope"], "predict_last_slope": predict["last_slope"],
+        "predict_mb_low": min(predict["peak_mb"]), "predict_mb_high": max(predict["peak_mb"]),
+        "predict_slices_low": predict["x"][0], "predict_slices_high": predict["x"][-1],
+        "steepest": steepest["what"], "steepest_slope": steepest["slope"],
+    }  # fmt: skip
+
+
+def growth_table(answer: dict) -> pd.DataFrame:
+    """Slope of each curve."""
+    rows = [(c["what"], c["of"], c["x"][0], c["x"][-1], c["slope"], c["last_slope"]) for c in answer["curves"]]
+    return pd.DataFrame(rows, columns=["what", "of", "from", "to", "slope", "slope at the end"])
+
+
+def spent_rows(answer: dict, what: str) -> pd.DataFrame:
+    """Seconds of each step of `benchmarks/spent.py`.
+
+    Args:
+        answer: By name of the measurement, in the order in which they were made.
+        what: `prediction` or `training`.
+
+    Returns:
+        Steps as rows, measurements as columns; the total last.
+    """
+    return pd.DataFrame({name: measured[what] for name, measured in answer.items()})
+
+
+def spent_words(answer: dict, what: str) -> dict:
+    """The largest step of the last measurement and its share of the whole; the first measurement's total against it."""
+    first, last = (answer[name][what] for name in (next(iter(answer)), list(answer)[-1]))
+    steps = {k: v for k, v in last.items() if k != "total"}
+    largest = max(steps, key=steps.get)
+    return {
+        f"{what}_largest": largest, f"{what}_largest_share": steps[largest] / last["total"],
+        f"{what}_total": last["total"], f"{what}_before": first["total"],
+    }  # fmt: skip

@@ -1,0 +1,116 @@
+"""Charts of speed and memory. A table comes in, axes go out."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from spineseg.report.theme import FAINT, INK, METHOD_COLOURS, new_axes
+
+MET, BARE = INK, METHOD_COLOURS["baseline"]
+
+
+def draw_ratios(rows, *, ax=None):
+    """Draw how many times better each comparison came out, with its aim.
+
+    Args:
+        rows: `name`, `peer`, `ratio`, `target` of `speed.comparisons`.
+        ax: Axes to draw on; new ones when None.
+
+    Returns:
+        The axes.
+    """
+    rows = rows[rows["ratio"].notna()].reset_index(drop=True)
+    ax = ax or new_axes(height_in=0.9 + 0.22 * len(rows))
+    ax.axvline(1, color=FAINT, linewidth=0.8, zorder=0)
+    aimed = rows["target"].notna()
+    ax.hlines(rows.index, 1, rows["ratio"], color=FAINT, linewidth=1.2, zorder=1)
+    for chosen, colour, label in ((aimed, MET, "measured, with an aim"), (~aimed, BARE, "measured")):
+        ax.plot(rows["ratio"][chosen], rows.index[chosen], "o", color=colour, markersize=4, label=label)
+    ax.plot(rows["target"][aimed], rows.index[aimed], "|", color=INK, markersize=11, label="aim")
+    ax.set_xscale("log")
+    ax.set_yticks(rows.index, [f"{r['name']}: {r['peer']}" for _, r in rows.iterrows()], fontsize=7)
+    ax.set_ylim(len(rows) - 0.4, -0.6)
+    ax.set_xlabel("times as fast, or times less memory")
+    ax.legend(loc="lower right", fontsize=7)
+    return ax
+
+
+def draw_memory(rows, *, ax=None):
+    """Draw predicted against measured memory.
+
+    Args:
+        rows: `predicted_mb`, `measured_mb` of `speed.memory_rows`.
+        ax: Axes to draw on; new ones when None.
+
+    Returns:
+        The axes.
+    """
+    ax = ax or new_axes(height_in=3.2)
+    top = 1.1 * float(rows[["predicted_mb", "measured_mb"]].to_numpy().max())
+    ax.plot([0, top], [0, top], color=FAINT, linewidth=0.8, label="equal")
+    ax.fill_between(
+        [0, top], [0, 0.85 * top], [0, 1.15 * top], color=FAINT, alpha=0.3, linewidth=0, label="within 15 %"
+    )
+    ax.plot(rows["measured_mb"], rows["predicted_mb"], "o", color=INK, markersize=4)
+    ax.set_xlim(0, top)
+    ax.set_ylim(0, top)
+    ax.set_xlabel("measured peak of the process (MB)")
+    ax.set_ylabel("predicted (MB)")
+    ax.legend(loc="upper left")
+    return ax
+
+
+def draw_growth(rows):
+    """Draw time, and memory where it is flat or not, against size, one panel for each curve.
+
+    Args:
+        rows: Of `speed.growth_rows`.
+
+    Returns:
+        The axes, `(2, curves)`: time above memory.
+    """
+    names = list(dict.fromkeys(rows["what"]))
+    panels = np.reshape(new_axes(2, len(names), height_in=3.8, sharex="col"), (2, len(names)))
+    for column, name in enumerate(names):
+        part = rows[rows["what"] == name]
+        for panel, key in zip(panels[:, column], ("seconds", "peak_mb"), strict=True):
+            panel.plot(part["x"], part[key], "o-", color=INK, markersize=3, linewidth=1)
+            panel.set_xscale("log")
+            panel.set_ylim(0, 1.15 * float(part[key].max()))
+            panel.set_xticks(part["x"], [_short(v) for v in part["x"]])
+            panel.minorticks_off()
+        panels[0, column].annotate(name, (0.5, 1.04), xycoords="axes fraction", ha="center", fontsize=8)
+        panels[1, column].set_xlabel(part["of"].iloc[0], fontsize=7)
+    panels[0, 0].set_ylabel("time (s)")
+    panels[1, 0].set_ylabel("peak memory (MB)")
+    for panel in np.ravel(panels):
+        panel.tick_params(labelsize=7)
+    return panels
+
+
+def _short(value: float) -> str:
+    """Thousands as k."""
+    return f"{value / 1000:.0f}k" if value >= 10_000 else f"{value:.0f}"
+
+
+def draw_spent(rows, *, ax=None):
+    """Draw where the time went, one bar for each step and measurement.
+
+    Args:
+        rows: Of `speed.spent_rows`; the total is left out.
+        ax: Axes to draw on; new ones when None.
+
+    Returns:
+        The axes.
+    """
+    rows = rows.drop(index="total")
+    ax = ax or new_axes(height_in=0.9 + 0.32 * len(rows))
+    names, thick = list(rows.columns), 0.8 / len(rows.columns)
+    shades = [BARE, INK] if len(names) > 1 else [INK]
+    for number, (name, shade) in enumerate(zip((names[0], names[-1])[: len(shades)], shades, strict=True)):
+        ax.barh(np.arange(len(rows)) + (number - 0.5) * thick, rows[name], thick, color=shade, label=name)
+    ax.set_yticks(range(len(rows)), rows.index)
+    ax.invert_yaxis()
+    ax.set_xlabel("time (s)")
+    ax.legend(loc="lower right")
+    return ax
