@@ -13,7 +13,7 @@ cell.metadata.papermill cell.metadata.execution"
 PROFILE ?= demo
 RUN ?= $(PROFILE)
 
-.PHONY: report test unit notebooks-check book-check lint notebooks api lab bench study weights-scores rehearsal clean help
+.PHONY: report test unit notebooks-check book-check lint notebooks api lab bench bench-gpu study weights-scores rehearsal clean help
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -65,8 +65,20 @@ api: $(STAMP)  ## list the package's modules on the book's API page
 lab: $(STAMP)  ## open the notebooks in JupyterLab
 	$(BIN)/jupyter lab notebooks
 
-bench: $(STAMP)  ## speed and memory beside other libraries (pip install -e '.[bench]' brings them)
-	for script in metrics phantom reading prediction; do $(BIN)/python benchmarks/$$script.py || exit 1; done
+# the other libraries are for measuring beside alone; the package never imports them
+BENCH_STAMP := $(VENV)/.bench-installed
+$(BENCH_STAMP): $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(addprefix -c ,$(CONSTRAINTS)) -e '.[bench]'
+	@touch $@
+
+bench: $(BENCH_STAMP)  ## speed and memory, beside other libraries and against size; half an hour
+	for script in run memory growth spent; do $(BIN)/python benchmarks/$$script.py || exit 1; done
+	$(BIN)/python benchmarks/prediction.py --out benchmarks/results/prediction.json
+	$(BIN)/python benchmarks/phantom.py
+
+bench-gpu: $(BENCH_STAMP)  ## training steps, memory, phantoms and a prediction on a GPU
+	$(BIN)/python benchmarks/gpu.py
+	$(BIN)/python benchmarks/memory.py
 
 study: $(STAMP)  ## what each choice of the cascade is worth, one change at a time; hours
 	$(BIN)/python benchmarks/study.py _build/study

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 import torch
 
@@ -9,11 +11,16 @@ from spineseg.anatomy.labels import N_CLASSES
 from spineseg.anatomy.phantom import generate
 
 SEED, SPACING_MM = 3, 1.5
+TOY, COARSE_MM = 64, 6.0
 
 
+@functools.cache
 def scan(side: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """CT int16 in HU, labels uint8, both `(side, side, side)` in the memory order of a NIfTI file, and the affine."""
-    phantom = generate(SEED, spacing_mm=SPACING_MM)
+    """CT int16 in HU, labels uint8, both `(side, side, side)` in the memory order of a NIfTI file, and the affine.
+
+    Toy sides show a phantom of 6 mm, as if it had been scanned at `SPACING_MM`.
+    """
+    phantom = generate(SEED, spacing_mm=SPACING_MM if side > TOY else COARSE_MM)
     both = []
     for array, dtype in ((phantom.ct_hu, np.int16), (phantom.labels, np.uint8)):
         room = [(0, max(0, side - n)) for n in array.shape]

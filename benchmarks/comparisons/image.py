@@ -23,7 +23,7 @@ def races(quick: bool) -> list[Race]:
     array, _, affine = scan(side)
     grid, shape = coarser_grid(side, affine)
     image = torch.from_numpy(np.ascontiguousarray(array, np.float32))
-    itk, monai, data = peer("SimpleITK"), peer("monai.transforms"), peer("monai.data")
+    itk, monai, data, torchio = (peer(m) for m in ("SimpleITK", "monai.transforms", "monai.data", "torchio"))
     nnunet = peer("nnunetv2.preprocessing.resampling.default_resampling")
     source = itk and itk.GetImageFromArray(np.ascontiguousarray(image.numpy().T))
     tensor = data and data.MetaTensor(image[None], affine=affine)
@@ -40,11 +40,16 @@ def races(quick: bool) -> list[Race]:
         resample = monai.SpatialResample(**options, dtype=dtype)
         return resample(tensor, torch.from_numpy(grid), shape)[0].numpy()
 
+    def of_torchio():
+        target = torchio.ScalarImage(tensor=torch.zeros(1, *shape), affine=grid)
+        return torchio.Resample(target)(torchio.ScalarImage(tensor=image[None], affine=affine)).numpy()[0]
+
     sides = {
         OURS: lambda: geometry.resample_image(image, affine, grid, shape, antialias=False).numpy(),
         "MONAI Spacing": monai and (lambda: of_monai(np.float64)),
         "MONAI Spacing, float32": monai and (lambda: of_monai(np.float32)),
         "SimpleITK": itk and of_itk,
+        "TorchIO": torchio and of_torchio,
         "nnU-Net, order 3": nnunet
         and (lambda: nnunet.resample_data_or_seg(image.numpy()[None], shape, is_seg=False, order=3)[0]),
     }

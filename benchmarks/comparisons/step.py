@@ -26,7 +26,7 @@ def stepper(network, loss, image, labels, bf16: bool):
         value.backward()
         torch.nn.utils.clip_grad_norm_(network.parameters(), 12.0)
         adam.step()
-        return float(value)
+        return float(value.detach())
 
     return step
 

@@ -3,9 +3,10 @@
 import numpy as np
 import torch
 from harness import OURS, Race, peer
-from scene import scan
+from scene import COARSE_MM, SEED
 
 from spineseg.anatomy.labels import N_CLASSES
+from spineseg.anatomy.phantom import generate
 from spineseg.data.preparation import prepare_arrays
 from spineseg.learning.boxed import load_boxed
 from spineseg.learning.windows import label_by_windows, wanted
@@ -21,9 +22,9 @@ def races(quick: bool) -> list[Race]:
     shape, window = ((48, 48, 80), (32, 32, 32)) if quick else ((192, 192, 480), (96, 96, 96))
     part = shape[2] * 2 // 5
     config, networks, _ = load_boxed()
-    array, _, affine = scan(250)
+    phantom = generate(SEED, spacing_mm=COARSE_MM)
     # what the coarse network knows, mirrored until it fills the box
-    small = prepare_arrays(array, None, affine, config.preparation).coarse_image
+    small = prepare_arrays(phantom.ct_hu, None, phantom.affine, config.preparation).coarse_image
     room = [(0, max(0, n - m)) for n, m in zip(shape, small.shape, strict=True)]
     filled = np.pad(small, room, mode="symmetric")[tuple(slice(0, n) for n in shape)]
     image = torch.from_numpy(np.ascontiguousarray(filled))

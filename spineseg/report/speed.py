@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from spineseg import paths
+from spineseg.learning.cost import GPU_CONTEXT_GB, training_cost
 
 COLUMNS = ("name", "peer", "ratio", "target", "ours", "theirs", "unit", "equal", "apart")
 
@@ -140,3 +141,43 @@ def spent_words(answer: dict, what: str) -> dict:
         f"{what}_largest": largest, f"{what}_largest_share": steps[largest] / last["total"],
         f"{what}_total": last["total"], f"{what}_before": first["total"],
     }  # fmt: skip
+
+
+def forecast_table(config, names=("baseline", "coarse", "fine")) -> pd.DataFrame:
+    """What a training step of each network needs, as `spineseg train --dry-run` says it.
+
+    Args:
+        config: The configuration.
+        names: Networks.
+    """
+    rows = []
+    for name in names:
+        for bf16 in (False, True):
+            cost = training_cost(config, name, bf16=bf16)
+            shape = " x ".join(map(str, cost.shape))
+            kept, peak = cost.kept_bytes / 1e9, cost.peak_bytes / 1e9 + GPU_CONTEXT_GB
+            rows.append(
+                (name, shape, "bf16" if bf16 else "fp32", cost.parameters / 1e6, 3 * cost.flops / 1e12, kept, peak)
+            )
+    columns = [
+        "network",
+        "batch x voxels",
+        "type",
+        "parameters (M)",
+        "TFLOP a step",
+        "activations (GB)",
+        "on a GPU (GB)",
+    ]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def gpu_words() -> str:
+    """One sentence: what was measured on a GPU, or that nothing was."""
+    answer = load("gpu.json")
+    if answer is None:
+        return "No GPU was at hand when this was written: its figures are missing; `make bench-gpu` measures them."
+    fastest = min((s for s in answer["steps"] if "step_ms" in s), key=lambda s: s["step_ms"])
+    return (
+        f"On one {answer['machine']['device']} the fastest step, {fastest['network']} at {fastest['side']}-cubed, took "
+        f"{fastest['step_ms']:.0f} ms."
+    )
