@@ -71,6 +71,15 @@ def test_confusion_does_not_depend_on_memory_layout(order):
     assert np.array_equal(confusion(reference, prediction), expected)
 
 
+def test_maps_mirrored_along_every_axis_are_read_like_others():
+    reference, prediction = (random_labels(seed, filled=0.1) for seed in (0, 1))
+    mirrored = [np.flip(m.copy()) for m in (np.flip(reference), np.flip(prediction))]  # views that run backwards
+    assert mirrored[0].strides[-1] < 0 and np.array_equal(mirrored[0], reference)
+    assert np.array_equal(confusion(*mirrored), confusion(reference, prediction))
+    assert np.array_equal(boxes(mirrored[0]), boxes(reference))
+    assert np.array_equal(keep_largest(mirrored[0]), keep_largest(reference))
+
+
 def test_confusion_of_two_empty_maps_is_all_background():
     counts = confusion(np.zeros(SHAPE, np.uint8), np.zeros(SHAPE, np.uint8))
     assert counts[0, 0] == np.prod(SHAPE) == counts.sum()

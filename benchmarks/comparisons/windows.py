@@ -28,12 +28,18 @@ def races(quick: bool) -> list[Race]:
     room = [(0, max(0, n - m)) for n, m in zip(shape, small.shape, strict=True)]
     filled = np.pad(small, room, mode="symmetric")[tuple(slice(0, n) for n in shape)]
     image = torch.from_numpy(np.ascontiguousarray(filled))
-    torch.manual_seed(0)
-    layer = torch.nn.Conv3d(1, N_CLASSES, 3, padding=1)
+    # lines of which each is the highest over its own range of brightness
+    slope = torch.arange(N_CLASSES, dtype=torch.float32).view(1, -1, 1, 1, 1)
+    offset = -(slope**2) / (2 * N_CLASSES)
+
+    def cheap(patch):
+        """Logits that take no longer than writing them down."""
+        return torch.addcmul(offset, patch, slope)
+
     rounds = 0 if quick else 1
     targets, memory = {"MONAI": 1 / 0.7}, {"MONAI": 3.0}
     return [
-        Race("windows, one layer", *both(layer, image, window), targets, memory),
+        Race("windows by themselves", *both(cheap, image, window), targets, memory),
         Race(
             "windows, the box's coarse V-Net",
             *both(networks["coarse"].eval(), image[..., :part], window),

@@ -19,6 +19,9 @@ def read_box(array, start, shape) -> np.ndarray:
         uint8 of `shape`.
     """
     inside = [slice(max(s, 0), max(min(s + n, f), 0)) for s, n, f in zip(start, shape, array.shape, strict=True)]
+    if all(i.stop - i.start == n for i, n in zip(inside, shape, strict=True)):
+        box = array[tuple(inside)]
+        return box.copy() if isinstance(array, np.ndarray) else box  # a stored array gives a new one
     box = np.zeros(tuple(int(n) for n in shape), np.uint8)
     if all(i.start < i.stop for i in inside):
         box[tuple(slice(i.start - s, i.stop - s) for i, s in zip(inside, start, strict=True))] = array[tuple(inside)]

@@ -193,28 +193,28 @@ def keep_largest(labels) -> np.ndarray:
     import cc3d  # here, not above: training needs this module on machines that have nothing but torch
 
     labels = _as_labels("labels", labels)
-    found = boxes(labels)
-    found = found[found.any((1, 2))]
-    if not len(found):
+    (flat,), order = _in_one_order(labels)
+    index, values = _voxels(flat)
+    if not len(index):
         return labels.copy(order="K")
+    places = np.unravel_index(index, labels.shape, order=order)
+    low = [int(along.min()) for along in places]
     # One pass over the whole spine: a box per class loses as soon as stray voxels stretch every box across the scan.
-    spine = tuple(slice(low, high) for low, high in zip(found[..., 0].min(0), found[..., 1].max(0), strict=True))
-    inside = labels[spine].copy(order="C")
-    pieces, n = cc3d.connected_components(inside, connectivity=26, return_N=True)
-    pieces = pieces.reshape(-1)
-    where, values = _voxels(inside.reshape(-1))
-    piece = pieces[where]
+    spine = tuple(slice(first, int(along.max()) + 1) for first, along in zip(low, places, strict=True))
+    pieces, n = cc3d.connected_components(labels[spine].copy(order="C"), connectivity=26, return_N=True)
+    piece = pieces[tuple(along - first for first, along in zip(low, places, strict=True))]
     sizes = np.bincount(piece, minlength=n + 1)
     value_of = np.zeros(n + 1, np.uint8)
     value_of[piece] = values
     ascending = np.lexsort((-np.arange(n + 1), sizes))
     largest = np.zeros(N_CLASSES, np.int64)
     largest[value_of[ascending]] = ascending  # the last write, the largest piece, stays
-    loses = np.ones(n + 1, bool)
-    loses[largest[1:]] = False
-    inside.reshape(-1)[where[loses[piece]]] = 0
-    kept = np.zeros_like(labels)
-    kept[spine] = inside
+    wins = np.zeros(n + 1, bool)
+    wins[largest[1:]] = True
+    wins[0] = False
+    stays = wins[piece]
+    kept = np.zeros(labels.shape, np.uint8, order=order)
+    kept.reshape(-1, order=order)[index[stays]] = values[stays]
     return kept
 
 
@@ -239,7 +239,8 @@ def _refuse(value) -> None:
 def _in_one_order(*arrays: np.ndarray) -> tuple[list[np.ndarray], str]:
     """Flat views of equally shaped arrays in one memory order; copies only where the layouts differ."""
     order = "F" if all(a.flags.f_contiguous for a in arrays) else "C"
-    return [a.reshape(-1, order=order) for a in arrays], order
+    # a map that is mirrored along every axis flattens to a view that runs backwards
+    return [np.ascontiguousarray(a.reshape(-1, order=order)) for a in arrays], order
 
 
 def _busy(*flat: np.ndarray) -> tuple[list[np.ndarray], np.ndarray]:

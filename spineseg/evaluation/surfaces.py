@@ -174,4 +174,5 @@ def distance_mm(points: np.ndarray, spacing) -> np.ndarray:
 
     if not points.any():
         return np.full(points.shape, np.inf, np.float32)
-    return edt.edt(np.ascontiguousarray(~points), anisotropy=tuple(spacing), black_border=False, parallel=1)
+    far = np.ascontiguousarray(~points).view(np.uint8)  # of bytes: of booleans edt takes three times as long
+    return edt.edt(far, anisotropy=tuple(spacing), black_border=False, parallel=1)
