@@ -46,8 +46,8 @@ def races(quick: bool) -> list[Race]:
             different = found != results[OURS]
             wrong = int((different & clear[name]).sum())
             assert not wrong, f"{name}: {wrong} voxels differ"
-            where = "beside ties" if "one-hot" in name else "where a class has half a voxel"
-            answer[name] = (True, f"0 voxels differ {where}, {int(different.sum())} elsewhere")
+            where = "beside ties" if "one-hot" in name else "where half a voxel decides"
+            answer[name] = (True, f"0 differ {where}, {int(different.sum())} elsewhere")
         return answer
 
     return [Race("resample the labels", sides, check, {"nnU-Net, order 1": 30.0}, rounds=0 if quick else 2)]

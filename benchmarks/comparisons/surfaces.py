@@ -83,8 +83,8 @@ def races(quick: bool) -> list[Race]:
             hd95, nsd = np.abs(found - results[OURS]).max(0)
             same = name != "surface-distance"
             assert not same or max(hd95, nsd) <= CLOSE, f"{name}: HD95 {hd95} mm, NSD {nsd} apart"
-            why = "" if same else ": it weighs by area, ours and MONAI's count voxels"
-            answer[name] = (same, f"HD95 {hd95:.1e} mm, NSD {nsd:.1e} apart{why}")
+            why = "" if same else "; weighs by area"
+            answer[name] = (same, f"HD95 {hd95:.0e} mm, NSD {nsd:.0e} apart{why}")
         return answer
 
     return [Race("HD95 and NSD", sides, check, {"MONAI": 60.0})]

@@ -52,17 +52,23 @@ def _named(rows: pd.DataFrame):
 def comparison_table(rows: pd.DataFrame) -> pd.DataFrame:
     """`comparisons` as a page shows it."""
     shown = rows[rows["ratio"].notna()]
-    return pd.DataFrame(
+    table = pd.DataFrame(
         {
-            "what": shown["name"],
-            "beside": shown["peer"],
             "times better": shown["ratio"].map("{:.1f}".format),
             "aim": shown["target"].map(lambda t: "-" if np.isnan(t) else f"{t:.1f}"),
-            "ours": [f"{v:,.1f} {u}" for v, u in zip(shown["ours"], shown["unit"], strict=True)],
-            "theirs": [f"{v:,.1f} {u}" for v, u in zip(shown["theirs"], shown["unit"], strict=True)],
+            "ours": [_amount(v, u) for v, u in zip(shown["ours"], shown["unit"], strict=True)],
+            "theirs": [_amount(v, u) for v, u in zip(shown["theirs"], shown["unit"], strict=True)],
             "results": shown["apart"],
         }
     )
+    return table.set_index(pd.MultiIndex.from_frame(shown[["name", "peer"]].set_axis(["what", "beside"], axis=1)))
+
+
+def _amount(value: float, unit: str) -> str:
+    """A time or a size with three digits: `4.79 s`, `131 ms`, `10.2 MB`."""
+    if unit == "ms" and value >= 1000:
+        value, unit = value / 1000, "s"
+    return f"{value:.0f} {unit}" if value >= 100 else f"{value:.3g} {unit}"
 
 
 def memory_rows(answer: dict) -> pd.DataFrame:
@@ -116,7 +122,7 @@ def growth_words(answer: dict) -> dict:
 def growth_table(answer: dict) -> pd.DataFrame:
     """Slope of each curve."""
     rows = [(c["what"], c["of"], c["x"][0], c["x"][-1], c["slope"], c["last_slope"]) for c in answer["curves"]]
-    return pd.DataFrame(rows, columns=["what", "of", "from", "to", "slope", "slope at the end"])
+    return pd.DataFrame(rows, columns=["what", "of", "from", "to", "slope", "slope at the end"]).set_index("what")
 
 
 def spent_rows(answer: dict, what: str) -> pd.DataFrame:
@@ -168,7 +174,7 @@ def forecast_table(config, names=("baseline", "coarse", "fine")) -> pd.DataFrame
         "activations (GB)",
         "on a GPU (GB)",
     ]
-    return pd.DataFrame(rows, columns=columns)
+    return pd.DataFrame(rows, columns=columns).set_index(["network", "type"])
 
 
 def gpu_words() -> str:

@@ -28,6 +28,7 @@ def draw_ratios(rows, *, ax=None):
         ax.plot(rows["ratio"][chosen], rows.index[chosen], "o", color=colour, markersize=4, label=label)
     ax.plot(rows["target"][aimed], rows.index[aimed], "|", color=INK, markersize=11, label="aim")
     ax.set_xscale("log")
+    ax.xaxis.set_major_formatter("{x:g}")
     ax.set_yticks(rows.index, [f"{r['name']}: {r['peer']}" for _, r in rows.iterrows()], fontsize=7)
     ax.set_ylim(len(rows) - 0.4, -0.6)
     ax.set_xlabel("times as fast, or times less memory")
@@ -73,18 +74,23 @@ def draw_growth(rows):
     panels = np.reshape(new_axes(2, len(names), height_in=3.8, sharex="col"), (2, len(names)))
     for column, name in enumerate(names):
         part = rows[rows["what"] == name]
-        for panel, key in zip(panels[:, column], ("seconds", "peak_mb"), strict=True):
+        time, memory = panels[:, column]
+        linear = part["seconds"].iloc[-1] * part["x"] / part["x"].iloc[-1]
+        time.plot(part["x"], linear, color=FAINT, linewidth=1, label="linear")
+        for panel, key in ((time, "seconds"), (memory, "peak_mb")):
             panel.plot(part["x"], part[key], "o-", color=INK, markersize=3, linewidth=1)
             panel.set_xscale("log")
-            panel.set_ylim(0, 1.15 * float(part[key].max()))
-            panel.set_xticks(part["x"], [_short(v) for v in part["x"]])
+            panel.set_xticks(part["x"].iloc[[0, -1]], [_short(v) for v in part["x"].iloc[[0, -1]]])
+            panel.tick_params(labelsize=7)
             panel.minorticks_off()
-        panels[0, column].annotate(name, (0.5, 1.04), xycoords="axes fraction", ha="center", fontsize=8)
-        panels[1, column].set_xlabel(part["of"].iloc[0], fontsize=7)
+        time.set_yscale("log")
+        time.yaxis.set_major_formatter("{x:g}")
+        memory.set_ylim(0, 1.15 * float(part["peak_mb"].max()))
+        time.annotate(name, (0.5, 1.04), xycoords="axes fraction", ha="center", fontsize=8)
+        memory.set_xlabel(part["of"].iloc[0], fontsize=7)
     panels[0, 0].set_ylabel("time (s)")
+    panels[0, 0].legend(fontsize=6, loc="upper left")
     panels[1, 0].set_ylabel("peak memory (MB)")
-    for panel in np.ravel(panels):
-        panel.tick_params(labelsize=7)
     return panels
 
 
