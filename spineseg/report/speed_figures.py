@@ -84,7 +84,9 @@ def draw_growth(rows):
             panel.tick_params(labelsize=7)
             panel.minorticks_off()
         time.set_yscale("log")
-        time.yaxis.set_major_formatter("{x:g}")
+        ends = part["seconds"].iloc[[0, -1]]
+        time.set_yticks(ends, [f"{v:.2g}" for v in ends])
+        time.minorticks_off()
         memory.set_ylim(0, 1.15 * float(part["peak_mb"].max()))
         time.annotate(name, (0.5, 1.04), xycoords="axes fraction", ha="center", fontsize=8)
         memory.set_xlabel(part["of"].iloc[0], fontsize=7)
