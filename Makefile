@@ -69,6 +69,8 @@ lab: $(STAMP)  ## open the notebooks in JupyterLab
 BENCH_STAMP := $(VENV)/.bench-installed
 $(BENCH_STAMP): $(STAMP)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(addprefix -c ,$(CONSTRAINTS)) -e '.[bench]'
+	@# nnU-Net brings torchvision, which cannot be imported beside a torch of another build; nothing here needs it
+	$(BIN)/python -c 'import torchvision' 2>/dev/null || $(BIN)/python -m pip uninstall --quiet --yes torchvision
 	@touch $@
 
 bench: $(BENCH_STAMP)  ## speed and memory, beside other libraries and against size; half an hour
