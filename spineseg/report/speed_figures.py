@@ -20,19 +20,20 @@ def draw_ratios(rows, *, ax=None):
         The axes.
     """
     rows = rows[rows["ratio"].notna()].reset_index(drop=True)
-    ax = ax or new_axes(height_in=0.9 + 0.22 * len(rows))
+    ax = ax or new_axes(height_in=0.9 + 0.25 * len(rows))
     ax.axvline(1, color=FAINT, linewidth=0.8, zorder=0)
     aimed = rows["target"].notna()
     ax.hlines(rows.index, 1, rows["ratio"], color=FAINT, linewidth=1.2, zorder=1)
     for chosen, colour, label in ((aimed, MET, "measured, with an aim"), (~aimed, BARE, "measured")):
-        ax.plot(rows["ratio"][chosen], rows.index[chosen], "o", color=colour, markersize=4, label=label)
+        if chosen.any():
+            ax.plot(rows["ratio"][chosen], rows.index[chosen], "o", color=colour, markersize=4, label=label)
     ax.plot(rows["target"][aimed], rows.index[aimed], "|", color=INK, markersize=11, label="aim")
     ax.set_xscale("log")
     ax.xaxis.set_major_formatter("{x:g}")
-    ax.set_yticks(rows.index, [f"{r['name']}: {r['peer']}" for _, r in rows.iterrows()], fontsize=7)
+    ax.set_yticks(rows.index, [f"{r['name']}: {r['peer']}" for _, r in rows.iterrows()])
     ax.set_ylim(len(rows) - 0.4, -0.6)
     ax.set_xlabel("times as fast, or times less memory")
-    ax.legend(loc="lower right", fontsize=7)
+    ax.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
     return ax
 
 
