@@ -16,6 +16,7 @@ import harness
 import torch
 from roofline import device_limits, seconds, serial_seconds, synchronise
 from run import machine, versions
+from stepping import stepper
 
 from spineseg import paths
 from spineseg.anatomy.labels import N_CLASSES
@@ -50,23 +51,10 @@ def batch_of(setting: Setting, device: str):
     return image.to(device), torch.randint(0, N_CLASSES, shape, generator=generator, dtype=torch.uint8).to(device)
 
 
-def stepper(network, loss, setting: Setting, device: str):
+def step_of(network, loss, setting: Setting, device: str):
     """A function that takes one step and returns the loss on the device."""
     image, labels = batch_of(setting, device)
-    network = network.to(device)
-    adam = torch.optim.AdamW(network.parameters(), lr=1e-3, fused=True)
-
-    def step():
-        with torch.autocast(device, dtype=torch.bfloat16, enabled=setting.bf16):
-            logits = network(image)
-        value = loss(logits.float(), labels)
-        adam.zero_grad(set_to_none=True)
-        value.backward()
-        torch.nn.utils.clip_grad_norm_(network.parameters(), 12.0)
-        adam.step()
-        return value.detach()
-
-    return step
+    return stepper(network.to(device), lambda z, g: loss(z.float(), g), image, labels, setting.bf16)
 
 
 def monai_sides():
@@ -86,7 +74,7 @@ def measured(name: str, make, loss, setting: Setting, device: str, limits: dict,
         torch.cuda.reset_peak_memory_stats()
     row = {"network": name, **dataclasses.asdict(setting)}
     try:
-        times = seconds(stepper(make(), loss, setting, device), device)
+        times = seconds(step_of(make(), loss, setting, device), device)
     except torch.OutOfMemoryError:
         return row | {"out_of_memory": True}
     row["step_ms"] = round(1000 * statistics.median(times), 2)
@@ -111,7 +99,7 @@ def loss_curves(make, setting: Setting, device: str) -> dict:
     curves = {}
     for bf16 in (False, True):
         torch.manual_seed(0)
-        step = stepper(make(), dice_ce_loss, dataclasses.replace(setting, bf16=bf16), device)
+        step = step_of(make(), dice_ce_loss, dataclasses.replace(setting, bf16=bf16), device)
         curves["bf16" if bf16 else "fp32"] = [float(step()) for _ in range(CURVE_STEPS)]
     apart = max(abs(a - b) / abs(a) for a, b in zip(curves["fp32"], curves["bf16"], strict=True))
     return {**curves, "largest_relative_difference": round(apart, 4)}

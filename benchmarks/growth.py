@@ -14,34 +14,21 @@ import time
 from pathlib import Path
 
 import numpy as np
+import torch
+from stepping import stepper
 
 from spineseg import paths
+from spineseg.anatomy.labels import N_CLASSES
 from spineseg.anatomy.phantom import generate
+from spineseg.config import NetworkConfig
 from spineseg.data import nifti
 from spineseg.data.atomic import write_text
+from spineseg.learning.losses import dice_ce_loss
+from spineseg.learning.vnet import VNet
 
 SEED, SPACING_MM, ACROSS = 20261127, 1.5, 220  # voxels across the body
 SLICES, SIDES, CASES = (100, 200, 400, 800), (32, 48, 64, 96), (16, 32, 64, 128)
-STEP = """
-import sys, torch
-from spineseg.config import NetworkConfig
-from spineseg.learning.vnet import VNet
-from spineseg.learning.losses import dice_ce_loss
-torch.set_num_threads(1)
-side = int(sys.argv[1])
-network = VNet(1, 26, NetworkConfig(channels=(16, 32, 64, 128), convolutions=(1, 2, 2, 2)))
-adam = torch.optim.AdamW(network.parameters(), lr=1e-3, fused=True)
-image, labels = torch.rand(1, 1, side, side, side), torch.randint(0, 26, (1, side, side, side))
-import time
-for repeat in range(6):
-    if repeat == 1:
-        start = time.perf_counter()  # the first step compiles
-    loss = dice_ce_loss(network(image), labels)
-    adam.zero_grad(set_to_none=True)
-    loss.backward()
-    adam.step()
-print((time.perf_counter() - start) / 5)
-"""
+STEPS = 5
 
 
 def timed(command: list[str], env: dict | None = None) -> tuple[float, float, str]:
@@ -72,9 +59,22 @@ def step(folder: Path) -> dict:
     """A training step of a four-level V-Net on one thread."""
     points = []
     for side in SIDES:
-        _, peak, said = timed(["-c", STEP, str(side)], os.environ | {"OMP_NUM_THREADS": "1"})
+        _, peak, said = timed([__file__, "--side", str(side)], os.environ | {"OMP_NUM_THREADS": "1"})
         points.append((float(said), peak, said))
     return series("training step", "voxels of the patch", [side**3 for side in SIDES], points)
+
+
+def print_step(side: int) -> None:
+    """Print the mean seconds of some steps after a first one, which compiles."""
+    torch.set_num_threads(1)
+    network = VNet(1, N_CLASSES, NetworkConfig(channels=(16, 32, 64, 128), convolutions=(1, 2, 2, 2)))
+    image, labels = torch.rand(1, 1, side, side, side), torch.randint(0, N_CLASSES, (1, side, side, side))
+    go = stepper(network, dice_ce_loss, image, labels, False)
+    go()
+    start = time.perf_counter()
+    for _ in range(STEPS):
+        go()
+    print((time.perf_counter() - start) / STEPS)
 
 
 def cases(folder: Path) -> list[dict]:
@@ -114,7 +114,11 @@ def main(arguments=None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", choices=PARTS, nargs="+", default=list(PARTS))
     parser.add_argument("--out", type=Path, default=paths.results_folder() / "growth.json")
+    parser.add_argument("--side", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
+    if options.side:
+        print_step(options.side)
+        return 0
     rows = json.loads(options.out.read_text())["curves"] if options.out.is_file() else []
     for name in options.only:
         with tempfile.TemporaryDirectory() as folder:

@@ -16,6 +16,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import harness
 import torch
+from stepping import stepper
 
 from spineseg import paths
 from spineseg.anatomy.labels import N_CLASSES
@@ -67,14 +68,10 @@ def take(step: Step, side: int) -> None:
     network.recompute = step.recompute
     image = torch.rand(step.batch, 1, side, side, side, device=DEVICE)
     labels = torch.randint(0, N_CLASSES, (step.batch, side, side, side), dtype=torch.uint8, device=DEVICE)
-    adam = torch.optim.AdamW(network.parameters(), lr=1e-4, fused=True)
     average = MovingAverage(network, 0.99)
+    go = stepper(network, lambda z, g: dice_ce_loss(z.float(), g), image, labels, step.bf16)
     for _ in range(2):
-        with torch.autocast(DEVICE, dtype=torch.bfloat16, enabled=step.bf16):
-            loss = dice_ce_loss(network(image).float(), labels)
-        adam.zero_grad(set_to_none=True)
-        loss.backward()
-        adam.step()
+        go()
         average.update(network)
 
 

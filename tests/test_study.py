@@ -24,7 +24,7 @@ def answer():
             row(stage, "patch", "small", -0.01, -0.015, -0.005),  # surely worse, but by less than another seed
             row(stage, "patch", "large", 0.05, 0.02, 0.08),
         ]
-    settings = {"training.epochs": 20, "scans": {"coarse": 60, "fine": 24}}
+    settings = {"profile": "demo", "training.epochs": 20, "scans": {"coarse": 60, "fine": 24}}
     return {"settings": settings, "rows": rows}
 
 

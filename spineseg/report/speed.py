@@ -10,6 +10,7 @@ import pandas as pd
 from spineseg import paths
 from spineseg.learning.cost import GPU_CONTEXT_GB, training_cost
 
+BAND = 0.15  # to either side of a measured memory, drawn beside the forecasts
 COLUMNS = ("name", "peer", "ratio", "target", "ours", "theirs", "unit", "equal", "apart")
 
 
@@ -91,9 +92,10 @@ def memory_rows(answer: dict) -> pd.DataFrame:
 
 
 def memory_words(rows: pd.DataFrame) -> dict:
-    """How far predictions are off at most, as a share of what was measured."""
+    """How far predictions are off at most, as a share of what was measured; the band and what CUDA takes."""
     ratio = rows["predicted_mb"] / rows["measured_mb"]
-    return {"memory_steps": len(rows), "memory_low": float(ratio.min()), "memory_high": float(ratio.max())}
+    known = {"memory_steps": len(rows), "memory_low": float(ratio.min()), "memory_high": float(ratio.max())}
+    return known | {"memory_band": 100 * BAND, "context_gb": GPU_CONTEXT_GB}
 
 
 def growth_rows(answer: dict) -> pd.DataFrame:

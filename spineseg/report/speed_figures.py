@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from spineseg.report.speed import BAND
 from spineseg.report.theme import FAINT, INK, METHOD_COLOURS, new_axes
 
 MET, BARE = INK, METHOD_COLOURS["baseline"]
@@ -51,7 +52,13 @@ def draw_memory(rows, *, ax=None):
     top = 1.1 * float(rows[["predicted_mb", "measured_mb"]].to_numpy().max())
     ax.plot([0, top], [0, top], color=FAINT, linewidth=0.8, label="equal")
     ax.fill_between(
-        [0, top], [0, 0.85 * top], [0, 1.15 * top], color=FAINT, alpha=0.3, linewidth=0, label="within 15 %"
+        [0, top],
+        [0, (1 - BAND) * top],
+        [0, (1 + BAND) * top],
+        color=FAINT,
+        alpha=0.3,
+        linewidth=0,
+        label=f"within {BAND:.0%}",
     )
     ax.plot(rows["measured_mb"], rows["predicted_mb"], "o", color=INK, markersize=4)
     ax.set_xlim(0, top)

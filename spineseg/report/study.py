@@ -7,6 +7,7 @@ import json
 import pandas as pd
 
 from spineseg import paths
+from spineseg.config import Config
 from spineseg.report.score_tables import with_interval
 
 FILE = "study.json"
@@ -53,9 +54,12 @@ def words(answer: dict) -> dict:
         For each stage `<stage>_scans`, `<stage>_base` (its first measure of `SHOWN` unchanged), `<stage>_seed` (how far
         another seed moved it), `<stage>_choices` (rows other than the seed), `<stage>_worse` and `<stage>_better`
         (those whose interval lies below and above 0, farther than the seed moved it), the lowest and the highest row,
-        `<stage>_worst`, `<stage>_worst_gain`, `<stage>_best`, `<stage>_best_gain`; `study_epochs`.
+        `<stage>_worst`, `<stage>_worst_gain`, `<stage>_best`, `<stage>_best_gain`; `study_epochs`;
+        `study_level`, that of the intervals, in percent.
     """
-    known = {"study_epochs": answer["settings"]["training.epochs"]}
+    settings = answer["settings"]
+    level = Config.load(settings["profile"]).evaluation.bootstrap_level
+    known = {"study_epochs": settings["training.epochs"], "study_level": 100 * level}
     for stage, (measure, _) in SHOWN.items():
         base = next(r for r in answer["rows"] if r["stage"] == stage and not r["choice"])
         table = changes(answer, stage)
