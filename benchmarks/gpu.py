@@ -10,6 +10,7 @@ import dataclasses
 import json
 import statistics
 import sys
+import time
 from pathlib import Path
 
 import harness
@@ -21,7 +22,7 @@ from stepping import stepper
 from spineseg import paths
 from spineseg.anatomy.labels import N_CLASSES
 from spineseg.anatomy.phantom import generate
-from spineseg.config import NetworkConfig
+from spineseg.config import Config, NetworkConfig
 from spineseg.data import nifti
 from spineseg.data.atomic import write_text
 from spineseg.learning.cost import network_cost
@@ -51,10 +52,36 @@ def batch_of(setting: Setting, device: str):
     return image.to(device), torch.randint(0, N_CLASSES, shape, generator=generator, dtype=torch.uint8).to(device)
 
 
-def step_of(network, loss, setting: Setting, device: str):
-    """A function that takes one step and returns the loss on the device."""
+def step_of(network, loss, setting: Setting, device: str, *, last: bool = False):
+    """A function that takes one step and returns the loss on the device; `last`: channels last in memory."""
     image, labels = batch_of(setting, device)
+    if last:
+        image = image.contiguous(memory_format=torch.channels_last_3d)
     return stepper(network.to(device), lambda z, g: loss(z.float(), g), image, labels, setting.bf16)
+
+
+def variants(config: NetworkConfig, setting: Setting, device: str) -> list[dict]:
+    """The same step with the channels last in memory, compiled, and both."""
+    rows = []
+    for last, compiled in ((False, False), (True, False), (False, True), (True, True)):
+        torch.manual_seed(0)
+        network = VNet(1, N_CLASSES, config).to(device)
+        if last:
+            network = network.to(memory_format=torch.channels_last_3d)
+        if compiled:
+            network.compile(dynamic=False)
+        row = {"channels_last": last, "compiled": compiled, **dataclasses.asdict(setting)}
+        try:
+            start = time.perf_counter()
+            step = step_of(network, dice_ce_loss, setting, device, last=last)
+            step()
+            synchronise(device)
+            row["first_step_s"] = round(time.perf_counter() - start, 1)
+            row["step_ms"] = round(1000 * statistics.median(seconds(step, device)), 2)
+        except Exception as error:  # a compiler that is missing or fails is a finding, not an end
+            row["error"] = f"{type(error).__name__}: {str(error)[:300]}"
+        rows.append(row)
+    return rows
 
 
 def monai_sides():
@@ -136,30 +163,35 @@ def main(arguments=None) -> int:
     torch.backends.cudnn.benchmark = True
     sides, batches = ((16,), (1, 2)) if options.tiny else ((96, 128), (1, 2))
     large = 256 if options.tiny else 8192
+    name = torch.cuda.get_device_name() if device == "cuda" else "cpu"
+    answer = {"machine": machine() | {"device": name}, "versions": versions()}
+
+    def note(**found) -> None:  # at once: what comes later may be cut off
+        answer.update(found)
+        write_text(options.out, json.dumps(answer, indent=1) + "\n")
+        print(json.dumps(found), flush=True)
+
     limits = {b: device_limits(device, torch.bfloat16 if b else torch.float32, large) for b in (False, True)}
-    answer = {"machine": machine() | {"device": torch.cuda.get_device_name() if device == "cuda" else "cpu"}}
-    answer["versions"] = versions()
-    answer["limits"] = {
-        "bf16" if b else "fp32": {"tflop_per_s": f / 1e12, "gb_per_s": w / 1e9} for b, (f, w) in limits.items()
-    }
-    answer["steps"] = []
+    shown = {"bf16" if b else "fp32": {"tflop_per_s": f / 1e12, "gb_per_s": w / 1e9} for b, (f, w) in limits.items()}
+    note(limits=shown)
+    box = NetworkConfig(**TINY) if options.tiny else Config.load("boxed").fine.network
+    note(variants=variants(box, Setting(sides[0], 2, True), device))
+    note(phantoms=phantoms_per_second(device, 6.0 if options.tiny else 1.5, 2 if options.tiny else 20))
+    note(prediction=prediction(device, 6.0 if options.tiny else 1.0))
     networks = {
         name: (lambda c=changes: VNet(1, N_CLASSES, NetworkConfig(**c, **(TINY if options.tiny else {}))), dice_ce_loss)
         for name, changes in KERNELS.items()
     }
-    peer = monai_sides()
     settings = [Setting(s, n, b) for s in sides for n in batches for b in (False, True)]
+    note(loss_curves=loss_curves(networks["V-Net 3-cubed"][0], settings[0], device))
+    peer, rows = monai_sides(), []
     for setting in settings:
         for name, (make, loss) in networks.items():
-            answer["steps"].append(measured(name, make, loss, setting, device, limits, ours=True))
+            rows.append(measured(name, make, loss, setting, device, limits, ours=True))
         if peer:
             theirs = dataclasses.replace(setting, side=max(setting.side, 32))  # it halves four times
-            answer["steps"].append(measured("MONAI VNet", *peer, theirs, device, limits, ours=False))
-        print(json.dumps(answer["steps"][-len(networks) - bool(peer) :]), flush=True)
-    answer["loss_curves"] = loss_curves(networks["V-Net 3-cubed"][0], settings[0], device)
-    answer["phantoms"] = phantoms_per_second(device, 6.0 if options.tiny else 1.5, 2 if options.tiny else 20)
-    answer["prediction"] = prediction(device, 6.0 if options.tiny else 1.0)
-    write_text(options.out, json.dumps(answer, indent=1) + "\n")
+            rows.append(measured("MONAI VNet", *peer, theirs, device, limits, ours=False))
+        note(steps=rows)
     return 0
 
 

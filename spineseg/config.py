@@ -41,6 +41,8 @@ class ClusterConfig:
     scheduler: str = ""  # address of a dask scheduler whose workers are used instead; empty: this machine
     case_timeout_s: float = 900.0  # a case that takes longer is given up, its worker process ended and replaced
     deaths_per_case: int = 3  # a case that ends its worker process this often is given up
+    makers: int = 1  # processes that make endless phantoms beside a training
+    cutters: int = 0  # threads that cut training items ahead of the step; 0: the step cuts its own, best on few cores
 
 
 @dataclass(frozen=True)
@@ -81,6 +83,7 @@ class StageConfig:
     others_share: float = 0.0  # patches centred on other bone or contrast medium, within the share above
     narrowed_share: float = 0.0  # items whose coarse scan is shown through a smaller field of view
     phantom_uses: int = 0  # items from each phantom that is made while training goes on; 0: the cohort's cases instead
+    phantoms_together: int = 12  # that items are drawn from at one time; as many again are being made
 
 
 @dataclass(frozen=True)

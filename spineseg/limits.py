@@ -40,6 +40,8 @@ def check(config) -> None:
         raise ValueError(f"parameter 'cohort.scheme': {error}") from None
     c = config.cluster
     need(c.workers >= 1, "cluster.workers", "1 or more", c.workers)
+    need(c.makers >= 1, "cluster.makers", "1 or more", c.makers)
+    need(c.cutters >= 0, "cluster.cutters", "0 or more", c.cutters)
     need(c.case_timeout_s > 0, "cluster.case_timeout_s", "above 0 s", c.case_timeout_s)
     need(c.deaths_per_case >= 1, "cluster.deaths_per_case", "1 or more", c.deaths_per_case)
     need(not c.scheduler or ":" in c.scheduler, "cluster.scheduler", "an address such as tcp://host:8786", c.scheduler)
@@ -96,5 +98,6 @@ def check(config) -> None:
             "at least 0 and at most foreground_share, and that at most 1",
             (s.others_share, s.foreground_share),
         )
+        need(s.phantoms_together >= 1, f"{stage}.phantoms_together", "1 or more", s.phantoms_together)
         endless = s.phantom_uses == 0 or (s.phantom_uses > 0 and config.cohort.layout == "phantom")
         need(endless, f"{stage}.phantom_uses", "0 or more, and 0 unless the layout is phantom", s.phantom_uses)

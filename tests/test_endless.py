@@ -1,12 +1,20 @@
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
 
 from spineseg.config import Config
-from spineseg.learning.endless import TOGETHER, EndlessCases, make
+from spineseg.learning.endless import ABREAST, EndlessCases, make
 from spineseg.learning.sampling import Patches
 
 CONFIG = Config.load("smoke", **{"cohort.spacing_mm": 8.0, "preparation.spacing_mm": 8.0})
+TOGETHER = CONFIG.fine.phantoms_together
+
+
+def supply(uses):
+    config = dataclasses.replace(CONFIG, fine=dataclasses.replace(CONFIG.fine, phantom_uses=uses))
+    return EndlessCases(config, "fine")
 
 
 @pytest.fixture
@@ -20,7 +28,6 @@ def made(monkeypatch):
 
     monkeypatch.setattr("spineseg.learning.endless.make", number)
     monkeypatch.setattr("spineseg.learning.endless.ProcessPoolExecutor", lambda *_, **__: _Now())
-    monkeypatch.setattr("spineseg.learning.endless.ThreadPoolExecutor", lambda *_, **__: _Now())
     return asked
 
 
@@ -41,7 +48,7 @@ class _Now:
 
 
 def test_every_phantom_is_used_equally_often_and_none_comes_back(made):
-    cases = EndlessCases(CONFIG, "fine", 3)
+    cases = supply(3)
     block = TOGETHER * 3
     drawn = [cases.at(7, position) for position in range(2 * block)]
     assert np.bincount(drawn[:block], minlength=TOGETHER).tolist() == [3] * TOGETHER
@@ -50,8 +57,8 @@ def test_every_phantom_is_used_equally_often_and_none_comes_back(made):
 
 
 def test_a_run_that_goes_on_later_meets_the_phantoms_it_would_have_met(made):
-    whole = EndlessCases(CONFIG, "fine", 2)
-    later = EndlessCases(CONFIG, "fine", 2)
+    whole = supply(2)
+    later = supply(2)
     position = 5 * TOGETHER
     assert [whole.at(1, p) for p in range(position + 9)][position:] == [
         later.at(1, p) for p in range(position, position + 9)
@@ -60,11 +67,18 @@ def test_a_run_that_goes_on_later_meets_the_phantoms_it_would_have_met(made):
 
 
 def test_the_next_block_is_made_ahead_and_the_last_one_is_let_go(made):
-    cases = EndlessCases(CONFIG, "fine", 1)
+    cases = supply(1)
     cases.at(0, 0)
     assert max(made) == 2 * TOGETHER - 1
-    cases.at(0, TOGETHER)
+    cases.at(0, TOGETHER + ABREAST)
     assert min(cases._made) == TOGETHER
+
+
+def test_a_thread_that_lags_behind_meets_the_phantom_that_was_made_for_it(made):
+    cases = supply(1)
+    cases.at(0, TOGETHER)
+    cases.at(0, TOGETHER - 1)
+    assert len(made) == len(set(made))
 
 
 def test_a_phantom_is_a_training_case_like_any_other():
@@ -87,7 +101,8 @@ def test_the_coarse_stage_gets_phantoms_at_its_own_scale():
 
 
 def test_a_background_process_hands_the_cases_over():
-    cases = EndlessCases(CONFIG, "coarse", 1)
+    config = dataclasses.replace(CONFIG, coarse=dataclasses.replace(CONFIG.coarse, phantom_uses=1))
+    cases = EndlessCases(config, "coarse")
     try:
         assert cases.at(0, 0).case.startswith("phantom_")
     finally:

@@ -125,15 +125,16 @@ def sample(image: torch.Tensor, step, start, shape, *, origin=(0, 0, 0), fill: f
     """
     lead, device, dtype = image.shape[:-3], image.device, torch.float32
     flat = image.reshape(1, -1, *image.shape[-3:]).to(dtype)
-    size = torch.tensor(flat.shape[2:], dtype=torch.float64)
-    matrix = torch.as_tensor(np.asarray(step), dtype=torch.float64)
-    j, k = (torch.arange(n, dtype=torch.float64) + s for n, s in zip(shape[1:], start[1:], strict=True))
+    exact = {"dtype": torch.float64, "device": device if device.type == "cuda" else "cpu"}  # not every device has it
+    size = torch.tensor(flat.shape[2:], **exact)
+    matrix = torch.as_tensor(np.asarray(step), **exact)
+    j, k = (torch.arange(n, **exact) + s for n, s in zip(shape[1:], start[1:], strict=True))
     result = torch.empty((flat.shape[1], *shape), dtype=dtype, device=device)
     rows = max(1, SLAB_VOXELS // max(shape[1] * shape[2], 1))
     for first in range(0, shape[0], rows):
-        i = torch.arange(first, min(first + rows, shape[0]), dtype=torch.float64) + start[0]
+        i = torch.arange(first, min(first + rows, shape[0]), **exact) + start[0]
         index = torch.stack(torch.meshgrid(i, j, k, indexing="ij"), -1)
-        position = index @ matrix[:3, :3].T + matrix[:3, 3] - torch.tensor(origin, dtype=torch.float64)
+        position = index @ matrix[:3, :3].T + matrix[:3, 3] - torch.tensor(origin, **exact)
         normal = ((position * 2 + 1) / size - 1).to(device, dtype)
         slab = F.grid_sample(flat, normal.flip(-1)[None], "bilinear", "border", align_corners=False)[0]
         if fill is not None:

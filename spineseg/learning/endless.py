@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import multiprocessing
-from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
+import threading
+from concurrent.futures import Future, ProcessPoolExecutor
 
 import numpy as np
 import torch
@@ -16,7 +17,7 @@ from spineseg.data.preparation import PreparedCase, prepare_arrays
 from spineseg.data.voxels import foreground_of, read_box, unit
 from spineseg.learning.sampling import TrainingCase
 
-TOGETHER = 12  # phantoms that are drawn from at one time; as many again are being made
+ABREAST = 64  # positions that threads may be apart; a block is kept for so long after its last item
 FIRST_SEED = 10**9  # beyond `cohort.seed`: far from every phantom of a cohort
 
 
@@ -34,37 +35,40 @@ class HeldPatches:
 class EndlessCases:
     """Training cases by position in a sequence that never repeats a phantom.
 
-    Items come in blocks: `TOGETHER` phantoms, each used equally often, in an order drawn from seed and block. So which
-    phantom an item is cut from depends on its position alone.
+    Items come in blocks of some phantoms, each used equally often, in an order drawn from seed and block. So which
+    phantom an item is cut from depends on its position alone, not on who asks first: several threads may ask.
 
     Args:
-        config: Voxel sizes, spread, shares of necks and of bone alone.
-        stage: `baseline`, `coarse` or `fine`. The coarse stage needs no fine voxels: its phantoms are scanned at half
-            its own voxel size, which takes a tenth of the time.
-        uses: Items from each phantom.
+        config: Voxel sizes, spread, shares of necks and of bone alone, processes that make phantoms.
+        stage: `baseline`, `coarse` or `fine`: says how many phantoms a block has and how many items each gives. The
+            coarse stage needs no fine voxels: its phantoms are scanned at half its own voxel size, which takes a tenth
+            of the time.
     """
 
-    def __init__(self, config: Config, stage: str, uses: int):
-        self.config, self.stage, self.uses = config, stage, uses
+    def __init__(self, config: Config, stage: str):
+        self.config, self.stage = config, stage
+        options = getattr(config, stage)
+        self.uses, self.together = options.phantom_uses, options.phantoms_together
         self._made: dict[int, Future] = {}
-        if torch.cuda.is_available():
-            self._pool = ThreadPoolExecutor(1)
-        else:
-            self._pool = ProcessPoolExecutor(
-                1, mp_context=multiprocessing.get_context("forkserver"), initializer=_alone
-            )
+        self._lock = threading.Lock()
+        self._pool = ProcessPoolExecutor(
+            config.cluster.makers, mp_context=multiprocessing.get_context("forkserver"), initializer=_alone
+        )
 
     def at(self, seed: int, position: int) -> TrainingCase:
         """The case that the item at a position is cut from; waits until it is made."""
-        block, place = divmod(position, TOGETHER * self.uses)
-        order = np.random.default_rng([seed, 104729, block]).permutation(TOGETHER * self.uses)
-        first = block * TOGETHER
-        for number in range(first, first + 2 * TOGETHER):
-            if number not in self._made:
-                self._made[number] = self._pool.submit(make, self.config, self.stage, number)
-        for number in [n for n in self._made if n < first]:
-            del self._made[number]
-        return self._made[first + int(order[place]) % TOGETHER].result()
+        items = self.together * self.uses
+        block, place = divmod(position, items)
+        order = np.random.default_rng([seed, 104729, block]).permutation(items)
+        first, oldest = block * self.together, max(position - ABREAST, 0) // items * self.together
+        with self._lock:
+            for number in range(first, first + 2 * self.together):
+                if number not in self._made:
+                    self._made[number] = self._pool.submit(make, self.config, self.stage, number)
+            for number in [n for n in self._made if n < oldest]:
+                del self._made[number]
+            case = self._made[first + int(order[place]) % self.together]
+        return case.result()
 
     def close(self) -> None:
         """Stop making phantoms."""
@@ -87,8 +91,7 @@ def make(config: Config, stage: str, number: int) -> TrainingCase:
         spacing = max(spacing, preparation.coarse_spacing_mm / 2)
         preparation = dataclasses.replace(preparation, spacing_mm=preparation.coarse_spacing_mm)
     asked = wish(number, config.cohort, trains=True)
-    seed, device = FIRST_SEED + asked.pop("seed"), "cuda" if torch.cuda.is_available() else "cpu"
-    phantom = generate(seed, spacing_mm=spacing, spread=config.cohort.spread, device=device, **asked)
+    phantom = generate(FIRST_SEED + asked.pop("seed"), spacing_mm=spacing, spread=config.cohort.spread, **asked)
     case = f"phantom_{number:07d}"
     prepared = prepare_arrays(phantom.ct_hu, phantom.labels, phantom.affine, preparation, case=case)
     return held(prepared, preparation)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 CHUNK = {"cpu": 1 << 13}  # voxels whose softmax exists at one time: what a core's cache holds with 26 classes ...
-LARGE_CHUNK = 1 << 17  # ... and on a GPU, where every chunk costs the start of some kernels
+LARGE_CHUNK = 1 << 22  # ... and values of them on a GPU, where every chunk costs the start of some kernels
 EPSILON = 1e-6
 
 
@@ -86,7 +86,7 @@ def _check(logits: Tensor, labels: Tensor) -> None:
 def _chunks(logits: Tensor, labels: Tensor):
     """Yield `(C, v)` logits in fp32 and `(v,)` labels over items and voxels, with where they came from."""
     flat, targets = logits.flatten(2), labels.flatten(1)
-    size = CHUNK.get(logits.device.type, LARGE_CHUNK)
+    size = CHUNK.get(logits.device.type, LARGE_CHUNK // logits.shape[1])
     for n in range(flat.shape[0]):
         for start in range(0, flat.shape[2], size):
             where = (n, slice(None), slice(start, start + size))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import lightning as L
 import torch
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 from tqdm import tqdm
 
 from spineseg.anatomy.labels import REGIONS
@@ -16,6 +16,7 @@ from spineseg.config import Config
 from spineseg.learning import checkpoints
 from spineseg.learning.boxed import start_from
 from spineseg.learning.cascade import STAGES, build
+from spineseg.learning.loading import Batches
 from spineseg.learning.precision import faster_precision
 from spineseg.learning.runs import append_rows
 from spineseg.learning.sampling import collate
@@ -92,10 +93,10 @@ class NetworkTraining(L.LightningModule):
         """The optimizer made with the module, so that a resumed one keeps its moments."""
         return self.adam
 
-    def train_dataloader(self) -> DataLoader:
+    def train_dataloader(self) -> Batches:
         """Items of the next epoch, in their own order: each is drawn from seed, epoch and index."""
-        self.items.epoch = self.done_epochs
-        return DataLoader(self.items, batch_size=self.stage.batch, collate_fn=collate)
+        self.items.epoch, self.items.device = self.done_epochs, self.device
+        return Batches(self.items, self.stage.batch, self.config.cluster.cutters)
 
     def _autocast(self):
         return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.precision == "bf16")
@@ -124,20 +125,21 @@ class NetworkTraining(L.LightningModule):
         self.adam.param_groups[0]["lr"] = rate
         with self._autocast():
             loss = self.task.loss(self.network, batch)
-        if not torch.isfinite(loss):
-            raise FloatingPointError(f"{self.name}: loss is {loss.item()} at step {self.done_steps} on {batch['case']}")
         self.adam.zero_grad(set_to_none=True)
         self.manual_backward(loss)
         norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), options.gradient_clip)
-        if torch.isfinite(norm):
+        value, norm = torch.stack((loss.detach(), norm)).tolist()  # the only time that a step waits for a GPU
+        if not math.isfinite(value):
+            raise FloatingPointError(f"{self.name}: loss is {value} at step {self.done_steps} on {batch['case']}")
+        if math.isfinite(norm):
             self.adam.step()
             self.average.update(self.network)
         else:
             self.skipped += 1
         self.done_steps += 1
-        self.losses.append(loss.item())
+        self.losses.append(value)
         self.bar.update(1)
-        self.bar.set_postfix(loss=f"{loss.item():.3f}", refresh=False)
+        self.bar.set_postfix(loss=f"{value:.3f}", refresh=False)
 
     def on_train_epoch_end(self) -> None:
         """Validate when it is time, write the checkpoint, then the history."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
+import os
 import platform
 import subprocess
 from datetime import UTC, datetime
@@ -20,6 +21,7 @@ from spineseg.errors import CaseError
 COLUMNS = ["case", "split", "content"]  # of splits.csv
 FREE = ("training.epochs", "training.recompute")  # may change from one call to the next
 FREE_SECTIONS = ("cluster", "inference", "order", "evaluation", "report")  # say nothing about the weights
+COMMIT = "SPINESEG_COMMIT"  # environment variable that names the commit where the code lies without its repository
 PACKAGES = ("torch", "numpy", "pandas", "lightning", "nibabel", "safetensors", "spineseg")
 
 
@@ -109,7 +111,7 @@ def provenance(config: Config) -> dict:
     """Where a result comes from: commit, versions, device, threads, seed, hashes, time."""
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else _processor()
     return {
-        "commit": _git("rev-parse", "HEAD"),
+        "commit": _git("rev-parse", "HEAD") or os.environ.get(COMMIT, ""),
         "dirty": bool(_git("status", "--porcelain", "--untracked-files=no")),
         "config_hash": config.hash(),
         "seed": config.training.seed,

@@ -85,16 +85,16 @@ class TrainingCase:
         coarse = (coarse_image, coarse_labels, coarse_affine)
         return cls(case, store, shape, affine, *coarse, foreground, others)
 
-    def cut(self, grid: np.ndarray, shape) -> tuple[Tensor, Tensor]:
+    def cut(self, grid: np.ndarray, shape, device="cpu") -> tuple[Tensor, Tensor]:
         """A patch of image `(1, *shape)` float32 and labels `(*shape)` int64; air and background outside the scan."""
         if (start := whole_shift(grid)) is not None:  # nothing to interpolate: the voxels that prediction sees
             image, labels = self.store.read_patch(self.case, start, shape)
-            return torch.from_numpy(image)[None], torch.from_numpy(labels).long()
+            return torch.from_numpy(image).to(device)[None], torch.from_numpy(labels).to(device).long()
         low, high = touched_box(grid, shape, self.shape)
         image, labels = self.store.read_patch(self.case, low.tolist(), (high - low).tolist())
         within = grid.copy()
         within[:3, 3] -= low
-        return moved(image, labels, within, shape)
+        return moved(image, labels, within, shape, device)
 
 
 def whole_shift(grid: np.ndarray) -> list[int] | None:
@@ -104,7 +104,7 @@ def whole_shift(grid: np.ndarray) -> list[int] | None:
     return start.astype(int).tolist() if plain else None
 
 
-def moved(image, labels, grid: np.ndarray, shape) -> tuple[Tensor, Tensor]:
+def moved(image, labels, grid: np.ndarray, shape, device="cpu") -> tuple[Tensor, Tensor]:
     """Image and labels on another grid: trilinear, and the class with the largest interpolated share.
 
     Args:
@@ -112,11 +112,12 @@ def moved(image, labels, grid: np.ndarray, shape) -> tuple[Tensor, Tensor]:
         labels: `(I, J, K)` uint8 array.
         grid: `(4, 4)`, index on the new grid to index in the arrays.
         shape: Side lengths of the new grid, voxels.
+        device: Where they are moved.
 
     Returns:
         `(1, *shape)` float32 and `(*shape)` int64; air and background outside.
     """
-    image, labels = torch.as_tensor(image), torch.as_tensor(labels)
+    image, labels = torch.as_tensor(image, device=device), torch.as_tensor(labels, device=device)
     still = np.eye(4)
     out = resample_image(image, still, grid, shape, antialias=False, fill=0.0)
     return out[None], resample_labels(labels, still, grid, shape).long()
@@ -135,6 +136,9 @@ def padding(shape, target) -> list[int]:
 class WholeScans(Dataset):
     """Coarse-stage items: one whole scan, or a part of it as a smaller field of view would show it.
 
+    Attributes:
+        device: Where items are cut and augmented; may be set at any time.
+
     Args:
         cases: Training cases by position, `Rounds` or `EndlessCases`.
         stage: Gives the padding multiple and the number of items.
@@ -144,6 +148,7 @@ class WholeScans(Dataset):
 
     def __init__(self, cases, stage: StageConfig, training: TrainingConfig, seed: int):
         self.cases, self.stage, self.training, self.seed, self.epoch = cases, stage, training, seed, 0
+        self.device = torch.device("cpu")
 
     def __len__(self) -> int:
         return self.stage.steps_per_epoch * self.stage.batch
@@ -157,7 +162,7 @@ class WholeScans(Dataset):
         centre = draw_near_spine(rng, case.coarse_labels, shape)
         grid = pose(rng, self.training, centre, shape)
         target = padded(shape, self.stage.patch)
-        image, labels = moved(case.coarse_image, case.coarse_labels, grid, shape.tolist())
+        image, labels = moved(case.coarse_image, case.coarse_labels, grid, shape.tolist(), self.device)
         image = Intensity.draw(rng, self.training)(image, blur=False)
         pad = padding(shape.tolist(), target)
         return {"case": case.case, "image": F.pad(image, pad), "labels": F.pad(labels, pad)}
@@ -183,6 +188,9 @@ class StillScans(Dataset):
 class Patches(Dataset):
     """Fine-stage and baseline items: a patch on the fine grid, most of them centred on a vertebra.
 
+    Attributes:
+        device: Where items are cut and augmented; may be set at any time.
+
     Args:
         cases: Training cases by position, `Rounds` or `EndlessCases`.
         stage: Patch size, foreground share and number of items.
@@ -193,7 +201,7 @@ class Patches(Dataset):
 
     def __init__(self, cases, stage: StageConfig, training: TrainingConfig, seed: int, *, augmented: bool = True):
         self.cases, self.stage, self.training, self.seed = cases, stage, training, seed
-        self.augmented, self.epoch = augmented, 0
+        self.augmented, self.epoch, self.device = augmented, 0, torch.device("cpu")
 
     def __len__(self) -> int:
         return self.stage.steps_per_epoch * self.stage.batch
@@ -214,7 +222,7 @@ class Patches(Dataset):
         if not turned:  # whole voxels: between them, image and labels would be rounded apart
             centre = np.round(centre - (patch - 1) / 2) + (patch - 1) / 2
         grid = pose(rng, self.training if turned else None, centre, patch)
-        image, labels = case.cut(grid, patch.tolist())
+        image, labels = case.cut(grid, patch.tolist(), self.device)
         coarse, whole = case.coarse_image, True
         to_coarse = np.linalg.inv(case.coarse_affine) @ case.affine @ grid
         if self.augmented:
@@ -226,7 +234,7 @@ class Patches(Dataset):
                 start = draw_around(rng, middle, coarse.shape, shape)
                 coarse = np.ascontiguousarray(coarse[tuple(slice(a, a + n) for a, n in zip(start, shape, strict=True))])
                 to_coarse[:3, 3] -= start
-                outside = beyond(to_coarse, patch, shape)
+                outside = beyond(to_coarse, patch, shape).to(self.device)
                 image[:, outside], labels[outside] = 0.0, 0
         seen = torch.from_numpy(coarse)[None]
         guide = {"coarse": seen, "to_coarse": to_coarse, "whole": whole}

@@ -93,7 +93,7 @@ def load_network(config: Config, name: str, which: str = "best") -> tuple[torch.
 def _train_network(config: Config, name: str, folder, cases: dict, coarse, coarse_hash: str) -> None:
     stage, options = getattr(config, name), config.training
     stage_seed = options.seed * 10 + ("baseline", "coarse", "fine").index(name)
-    supply = EndlessCases(config, name, stage.phantom_uses) if stage.phantom_uses else Rounds(cases["train"])
+    supply = EndlessCases(config, name) if stage.phantom_uses else Rounds(cases["train"])
     if name == "coarse":
         items = WholeScans(supply, stage, options, stage_seed)
         validation = StillScans(cases["validation"], stage)
