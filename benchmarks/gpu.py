@@ -2,7 +2,8 @@
 
 Run `python benchmarks/gpu.py [--out gpu.json]`, or `make bench-gpu`. A step is forward, loss, backward, clipping and
 AdamW. The share of the roofline is the least time that a device with the measured matrix product and copy could take,
-divided by the time taken. bf16 losses are held against fp32 over the same steps.
+divided by the time taken. bf16 losses are held against fp32 over the same steps. With `--only`, what the file has of
+the same device stays as it is.
 """
 
 import argparse
@@ -33,6 +34,7 @@ from spineseg.learning.vnet import VNet
 KERNELS = {"V-Net 3-cubed": {}, "V-Net 5-cubed": {"kernel": 5, "norm": "none"}}
 TINY = {"channels": (4, 8, 16), "convolutions": (1, 1, 1)}
 CURVE_STEPS = 20
+PARTS = ("phantoms", "prediction", "curves", "steps", "variants")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -155,6 +157,7 @@ def main(arguments=None) -> int:
     """Measure and write."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--tiny", action="store_true", help="toy sizes: that everything runs, not how fast")
+    parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS)
     parser.add_argument("--out", type=Path, default=paths.results_folder() / "gpu.json")
     options = parser.parse_args(arguments)
     device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -164,7 +167,9 @@ def main(arguments=None) -> int:
     sides, batches = ((16,), (1, 2)) if options.tiny else ((96, 128), (1, 2))
     large = 256 if options.tiny else 8192
     name = torch.cuda.get_device_name() if device == "cuda" else "cpu"
-    answer = {"machine": machine() | {"device": name}, "versions": versions()}
+    known = json.loads(options.out.read_text()) if options.out.is_file() else {}
+    same = known.get("machine", {}).get("device") == name
+    answer = (known if same else {}) | {"machine": machine() | {"device": name}, "versions": versions()}
 
     def note(**found) -> None:  # at once: what comes later may be cut off
         answer.update(found)
@@ -174,24 +179,30 @@ def main(arguments=None) -> int:
     limits = {b: device_limits(device, torch.bfloat16 if b else torch.float32, large) for b in (False, True)}
     shown = {"bf16" if b else "fp32": {"tflop_per_s": f / 1e12, "gb_per_s": w / 1e9} for b, (f, w) in limits.items()}
     note(limits=shown)
-    box = NetworkConfig(**TINY) if options.tiny else Config.load("boxed").fine.network
-    note(variants=variants(box, Setting(sides[0], 2, True), device))
-    note(phantoms=phantoms_per_second(device, 6.0 if options.tiny else 1.5, 2 if options.tiny else 20))
-    note(prediction=prediction(device, 6.0 if options.tiny else 1.0))
     networks = {
         name: (lambda c=changes: VNet(1, N_CLASSES, NetworkConfig(**c, **(TINY if options.tiny else {}))), dice_ce_loss)
         for name, changes in KERNELS.items()
     }
-    settings = [Setting(s, n, b) for s in sides for n in batches for b in (False, True)]
-    note(loss_curves=loss_curves(networks["V-Net 3-cubed"][0], settings[0], device))
-    peer, rows = monai_sides(), []
-    for setting in settings:
-        for name, (make, loss) in networks.items():
-            rows.append(measured(name, make, loss, setting, device, limits, ours=True))
-        if peer:
-            theirs = dataclasses.replace(setting, side=max(setting.side, 32))  # it halves four times
-            rows.append(measured("MONAI VNet", *peer, theirs, device, limits, ours=False))
-        note(steps=rows)
+    settings = [Setting(s, n, b) for b in (True, False) for s in sides for n in reversed(batches)]
+    if "phantoms" in options.only:
+        note(phantoms=phantoms_per_second(device, 6.0 if options.tiny else 1.5, 2 if options.tiny else 20))
+    if "prediction" in options.only:
+        note(prediction=prediction(device, 6.0 if options.tiny else 1.0))
+    if "curves" in options.only:
+        note(loss_curves=loss_curves(networks["V-Net 3-cubed"][0], settings[0], device))
+    if "steps" in options.only:
+        note(steps=(rows := []))
+        peer = monai_sides()
+        for setting in settings:
+            for name, (make, loss) in networks.items():
+                rows.append(measured(name, make, loss, setting, device, limits, ours=True))
+            if peer:
+                theirs = dataclasses.replace(setting, side=max(setting.side, 32))  # it halves four times
+                rows.append(measured("MONAI VNet", *peer, theirs, device, limits, ours=False))
+            note(steps=rows)
+    if "variants" in options.only:
+        box = NetworkConfig(**TINY) if options.tiny else Config.load("boxed").fine.network
+        note(variants=variants(box, Setting(sides[0], batches[-1], True), device))
     return 0
 
 

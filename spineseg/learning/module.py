@@ -95,7 +95,7 @@ class NetworkTraining(L.LightningModule):
 
     def train_dataloader(self) -> Batches:
         """Items of the next epoch, in their own order: each is drawn from seed, epoch and index."""
-        self.items.epoch, self.items.device = self.done_epochs, self.device
+        self.items.epoch = self.done_epochs
         return Batches(self.items, self.stage.batch, self.config.cluster.cutters)
 
     def _autocast(self):
@@ -123,6 +123,7 @@ class NetworkTraining(L.LightningModule):
             self.done_steps, total=self.total_steps, peak=peak, warmup_share=share, resumed_at=self.resumed_at
         )
         self.adam.param_groups[0]["lr"] = rate
+        batch["image"] = batch["image"].float()  # items from afar come in half precision
         with self._autocast():
             loss = self.task.loss(self.network, batch)
         self.adam.zero_grad(set_to_none=True)

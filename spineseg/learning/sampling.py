@@ -136,11 +136,8 @@ def padding(shape, target) -> list[int]:
 class WholeScans(Dataset):
     """Coarse-stage items: one whole scan, or a part of it as a smaller field of view would show it.
 
-    Attributes:
-        device: Where items are cut and augmented; may be set at any time.
-
     Args:
-        cases: Training cases by position, `Rounds` or `EndlessCases`.
+        cases: Training cases by position, such as `Rounds`.
         stage: Gives the padding multiple and the number of items.
         training: Augmentation.
         seed: Of every draw, together with the epoch and the index.
@@ -148,7 +145,6 @@ class WholeScans(Dataset):
 
     def __init__(self, cases, stage: StageConfig, training: TrainingConfig, seed: int):
         self.cases, self.stage, self.training, self.seed, self.epoch = cases, stage, training, seed, 0
-        self.device = torch.device("cpu")
 
     def __len__(self) -> int:
         return self.stage.steps_per_epoch * self.stage.batch
@@ -162,7 +158,7 @@ class WholeScans(Dataset):
         centre = draw_near_spine(rng, case.coarse_labels, shape)
         grid = pose(rng, self.training, centre, shape)
         target = padded(shape, self.stage.patch)
-        image, labels = moved(case.coarse_image, case.coarse_labels, grid, shape.tolist(), self.device)
+        image, labels = moved(case.coarse_image, case.coarse_labels, grid, shape.tolist())
         image = Intensity.draw(rng, self.training)(image, blur=False)
         pad = padding(shape.tolist(), target)
         return {"case": case.case, "image": F.pad(image, pad), "labels": F.pad(labels, pad)}
@@ -188,20 +184,20 @@ class StillScans(Dataset):
 class Patches(Dataset):
     """Fine-stage and baseline items: a patch on the fine grid, most of them centred on a vertebra.
 
-    Attributes:
-        device: Where items are cut and augmented; may be set at any time.
-
     Args:
-        cases: Training cases by position, `Rounds` or `EndlessCases`.
+        cases: Training cases by position, such as `Rounds`.
         stage: Patch size, foreground share and number of items.
         training: Augmentation.
         seed: Of every draw, together with the epoch and the index.
         augmented: False gives unturned patches, for validation.
+        device: Where patches are moved and augmented.
     """
 
-    def __init__(self, cases, stage: StageConfig, training: TrainingConfig, seed: int, *, augmented: bool = True):
+    def __init__(
+        self, cases, stage: StageConfig, training: TrainingConfig, seed: int, *, augmented: bool = True, device="cpu"
+    ):
         self.cases, self.stage, self.training, self.seed = cases, stage, training, seed
-        self.augmented, self.epoch, self.device = augmented, 0, torch.device("cpu")
+        self.augmented, self.device, self.epoch = augmented, torch.device(device), 0
 
     def __len__(self) -> int:
         return self.stage.steps_per_epoch * self.stage.batch

@@ -18,7 +18,7 @@ from spineseg.data.store import prepare_cohort
 from spineseg.errors import CaseError
 from spineseg.learning import checkpoints, runs
 from spineseg.learning.cascade import STAGES, build
-from spineseg.learning.endless import EndlessCases
+from spineseg.learning.endless import EndlessItems
 from spineseg.learning.module import NetworkTraining
 from spineseg.learning.sampling import Patches, Rounds, StillPatches, StillScans, TrainingCase, WholeScans
 
@@ -93,13 +93,15 @@ def load_network(config: Config, name: str, which: str = "best") -> tuple[torch.
 def _train_network(config: Config, name: str, folder, cases: dict, coarse, coarse_hash: str) -> None:
     stage, options = getattr(config, name), config.training
     stage_seed = options.seed * 10 + ("baseline", "coarse", "fine").index(name)
-    supply = EndlessCases(config, name) if stage.phantom_uses else Rounds(cases["train"])
+    device, rounds = "cuda" if torch.cuda.is_available() else "cpu", Rounds(cases["train"])
     if name == "coarse":
-        items = WholeScans(supply, stage, options, stage_seed)
+        items = WholeScans(rounds, stage, options, stage_seed)
         validation = StillScans(cases["validation"], stage)
     else:
-        items = Patches(supply, stage, options, stage_seed)
+        items = Patches(rounds, stage, options, stage_seed, device=device)
         validation = StillPatches(cases["validation"], stage, options)
+    if stage.phantom_uses:
+        items = EndlessItems(config, name, stage_seed)
     module = NetworkTraining(config, name, folder, items, validation, coarse, coarse_hash)
     left = options.epochs - module.done_epochs
     if left <= 0:
@@ -109,10 +111,11 @@ def _train_network(config: Config, name: str, folder, cases: dict, coarse, coars
         warnings.simplefilter("ignore")  # advice about loader workers and loggers that are left out on purpose
         logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
         trainer = L.Trainer(
-            max_epochs=left, accelerator="gpu" if torch.cuda.is_available() else "cpu", devices=1, logger=False,
+            max_epochs=left, accelerator="gpu" if device == "cuda" else "cpu", devices=1, logger=False,
+            benchmark=name != "coarse",  # the fastest convolutions of a GPU, where patches have one shape
             enable_checkpointing=False,
             enable_progress_bar=False, enable_model_summary=False, num_sanity_val_steps=0,
             reload_dataloaders_every_n_epochs=1,
         )  # fmt: skip
-        with contextlib.closing(supply) if stage.phantom_uses else contextlib.nullcontext():
+        with contextlib.closing(items) if stage.phantom_uses else contextlib.nullcontext():
             trainer.fit(module)

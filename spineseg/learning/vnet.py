@@ -17,6 +17,7 @@ from torch.utils.checkpoint import checkpoint
 
 from spineseg.config import NetworkConfig
 from spineseg.learning.convolution import Conv3d, ConvTranspose3d
+from spineseg.learning.norm import GroupNorm
 
 # from 32 channels on, torch 2.13's bf16 conv3d on a CPU gives infinite or huge weight gradients when the grid is 2
 # voxels wide (2x2x2, 2x4x2); 4x4x2 and larger agree with fp32, so stages with a side below this are computed in fp32
@@ -29,18 +30,6 @@ def _norm(kind: str, channels: int) -> nn.Module:
     if kind == "group":
         return GroupNorm(min(8, channels), channels)
     return nn.Identity()
-
-
-class GroupNorm(nn.GroupNorm):
-    """`torch.nn.GroupNorm` that gives the dtype it takes: autocast on a GPU would turn bf16 into fp32, twice the memory
-    of all that is kept for the way back."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        """`(N, channels, I, J, K)` to the same."""
-        if x.dtype == self.weight.dtype or x.device.type == "cpu":  # a CPU takes both dtypes at once
-            return super().forward(x)
-        with torch.autocast(x.device.type, enabled=False):
-            return F.group_norm(x, self.num_groups, self.weight.to(x.dtype), self.bias.to(x.dtype), self.eps)
 
 
 def _added(y: Tensor, x: Tensor) -> Tensor:
@@ -78,7 +67,11 @@ class ChannelPReLU(nn.PReLU):
 
     def forward(self, x: Tensor) -> Tensor:
         """`(N, channels, I, J, K)` to the same."""
-        return _Bend.apply(x, self.weight.to(x.dtype).view(1, -1, 1, 1, 1))
+        slope = self.weight.to(x.dtype)
+        if x.device.type != "cuda":
+            return _Bend.apply(x, slope.view(1, -1, 1, 1, 1))
+        with torch.autocast("cuda", enabled=False):
+            return F.prelu(x, slope)
 
 
 class Stage(nn.Module):
