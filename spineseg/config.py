@@ -123,6 +123,7 @@ class InferenceConfig:
 
     patch: tuple[int, int, int] = (96, 96, 96)  # voxels of the fine window
     overlap_share: float = 0.25  # of the window
+    part_share: float = 0.1  # of the largest connected part of the coarse spine; smaller ones are not looked at
     margin_mm: float = 18.0  # around the coarse spine, fine windows cover it
     naming: str = "order"  # or alone (vertebra by vertebra), phase (voxel by voxel), own (and without phases)
     looks: int = 2  # of the fine stage; each after the first is guided by the vertebrae found before it

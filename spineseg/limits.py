@@ -68,6 +68,8 @@ def check(config) -> None:
     kinds = ("order", "alone", "phase", "own")
     need(config.inference.naming in kinds, "inference.naming", f"one of {', '.join(kinds)}", config.inference.naming)
     need(config.inference.looks >= 1, "inference.looks", "1 or more", config.inference.looks)
+    part = config.inference.part_share
+    need(0 <= part <= 1, "inference.part_share", "in [0, 1]", part)
     overlap = config.inference.overlap_share
     need(0 <= overlap < 1, "inference.overlap_share", "in [0, 1)", overlap)
     need(config.coarse.batch == 1, "coarse.batch", "1, since whole scans differ in size", config.coarse.batch)

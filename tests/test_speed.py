@@ -126,14 +126,37 @@ def test_the_largest_step_is_named_and_the_total_is_no_bar():
     plt.close("all")
 
 
-def test_without_a_gpu_the_page_says_so(results):
-    assert "missing" in speed.gpu_words()
-    answer = {
-        "machine": {"device": "a GPU"},
-        "steps": [{"out_of_memory": True}, {"network": "V", "side": 96, "step_ms": 5.0}],
-    }
-    (results / "gpu.json").write_text(json.dumps(answer))
-    assert speed.gpu_words() == "On one a GPU the fastest step, V at 96-cubed, took 5 ms."
+GPU = {
+    "machine": {"device": "a GPU", "date": "2026-01-01"},
+    "versions": {"torch": "2"},
+    "limits": {"bf16": {"tflop_per_s": 700.0, "gb_per_s": 3000.0}},
+    "variants": [
+        {"channels_last": False, "compiled": False, "step_ms": 30.0, "first_step_s": 1.0},
+        {"channels_last": True, "compiled": False, "error": "no"},
+        {"channels_last": False, "compiled": True, "step_ms": 20.0, "first_step_s": 9.0},
+    ],
+    "loss_curves": {"largest_relative_difference": 0.001},
+    "phantoms": {"seconds": 0.5, "spacing_mm": 1.5},
+    "prediction": {"seconds": 0.6, "shape": [1, 2, 3]},
+    "steps": [
+        {"network": "V-Net 3-cubed", "side": 96, "batch": 1, "bf16": True, "step_ms": 10.0, "peak_gb": 2.0,
+         "predicted_gb": 1.0, "roofline_share": 0.1, "tflop_per_s": 9.0},
+        {"network": "MONAI VNet", "side": 96, "batch": 1, "bf16": True, "step_ms": 25.0, "peak_gb": 3.0},
+        {"network": "V-Net 3-cubed", "side": 96, "batch": 1, "bf16": False, "out_of_memory": True,
+         "predicted_gb": 9.0},
+    ],
+}  # fmt: skip
+
+
+def test_a_step_on_a_gpu_stands_beside_that_of_the_other_library():
+    rows = speed.gpu_rows(GPU)
+    words = speed.gpu_words(GPU, rows)
+    assert words["gpu"] == "a GPU" and words["gpu_slower_high"] == 2.5 and words["gpu_foretold_high"] == 2.0
+    assert words["gpu_fastest"] == "compiled" and words["gpu_fastest_gain"] == 1.5
+    assert len(speed.gpu_table(rows)) == 3
+    heights = sorted(bar.get_height() for bar in speed_figures.draw_gpu(rows).patches)
+    assert heights == [10.0, 25.0]
+    plt.close("all")
 
 
 def test_the_forecast_of_the_page_is_that_of_the_dry_run():

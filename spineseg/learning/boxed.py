@@ -65,7 +65,7 @@ def load_boxed(folder: Path | None = None) -> tuple[Config, dict[str, nn.Module]
     for name in STAGES:
         networks[name] = build(config, name)
         networks[name].load_state_dict(weights(name, folder))
-    return config, networks, {name: known["networks"][name]["precision"] for name in networks}
+    return config, networks, dict.fromkeys(networks, "bf16")  # as they are stored
 
 
 def start_from(network: nn.Module, name: str) -> None:

@@ -175,10 +175,16 @@ class Predictor:
         )
 
     def _region(self, logits: Tensor, scan: PreparedCase) -> np.ndarray:
-        """Where the coarse stage sees vertebrae, widened by the margin, on the fine grid."""
-        inside = (logits[1:].logsumexp(0) > logits[0]).float()[None, None]
+        """Where the coarse stage sees a spine, not specks of one, widened by the margin, on the fine grid."""
+        import cc3d  # here, not above: training needs this module on machines that have nothing but torch
+
+        parts = cc3d.connected_components((logits[1:].logsumexp(0) > logits[0]).cpu().numpy())
+        sizes = np.bincount(parts.ravel())
+        sizes[0] = 0
+        large = sizes >= max(1.0, self.config.inference.part_share * sizes.max())
+        inside = torch.from_numpy(large[parts]).float()[None, None]
         reach = max(1, round(self.config.inference.margin_mm / self.config.preparation.coarse_spacing_mm))
-        inside = nn.functional.max_pool3d(inside, 2 * reach + 1, stride=1, padding=reach)[0, 0].to(torch.uint8).cpu()
+        inside = nn.functional.max_pool3d(inside, 2 * reach + 1, stride=1, padding=reach)[0, 0].to(torch.uint8)
         return resample_labels(inside, scan.coarse_affine, scan.affine, scan.image.shape).numpy() > 0
 
     def _smallest(self) -> int:

@@ -104,9 +104,9 @@ class NetworkTraining(L.LightningModule):
     def on_fit_start(self) -> None:
         """Settle the precision, once for the whole run, and open the progress bar over all steps that are left."""
         if self.precision == "auto":
-            self.precision = faster_precision(
-                self.network, [max(2 * self.network.multiple, min(32, n)) for n in self.stage.patch]
-            )
+            side = 32 if self.device.type == "cpu" else 96  # a GPU tells them apart by its own work alone
+            trial = [max(2 * self.network.multiple, min(side, n)) for n in self.stage.patch]
+            self.precision = faster_precision(self.network, trial)
         self.task.to(self.device)
         self.average.weights = {n: t.to(self.device) for n, t in self.average.weights.items()}
         self.bar = tqdm(total=self.total_steps, initial=self.done_steps, desc=self.name, unit="step", mininterval=2.0)

@@ -21,7 +21,7 @@ from spineseg.errors import CaseError
 COLUMNS = ["case", "split", "content"]  # of splits.csv
 FREE = ("training.epochs", "training.recompute")  # may change from one call to the next
 FREE_SECTIONS = ("cluster", "inference", "order", "evaluation", "report")  # say nothing about the weights
-COMMIT = "SPINESEG_COMMIT"  # environment variable that names the commit where the code lies without its repository
+COMMIT = "SPINESEG_COMMIT"  # environment variable that names the commit where a copy of the code runs
 PACKAGES = ("torch", "numpy", "pandas", "lightning", "nibabel", "safetensors", "spineseg")
 
 
@@ -111,7 +111,7 @@ def provenance(config: Config) -> dict:
     """Where a result comes from: commit, versions, device, threads, seed, hashes, time."""
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else _processor()
     return {
-        "commit": _git("rev-parse", "HEAD") or os.environ.get(COMMIT, ""),
+        "commit": os.environ.get(COMMIT, "") or _git("rev-parse", "HEAD"),
         "dirty": bool(_git("status", "--porcelain", "--untracked-files=no")),
         "config_hash": config.hash(),
         "seed": config.training.seed,

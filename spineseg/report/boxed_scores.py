@@ -165,20 +165,15 @@ def real_table(answer: dict) -> pd.DataFrame:
 
 
 def training() -> dict:
-    """How the weights were made, from their card: seed, processor, threads, commit; steps and minutes of each network,
-    summed over the calls that went on from one another; epochs of the first call's fine network and of the profile."""
+    """How the weights were made, from their card: seed, device, commit; steps and minutes of each network, summed over
+    the calls that went on from one another."""
     known = card()
-    made = {f"box_{k}": known["provenance"][k] for k in ("seed", "packed_on", "threads", "packed_by")}
+    made = {f"box_{k}": known["provenance"][k] for k in ("seed", "device", "commit")}
     calls = [*known.get("earlier", []), known]
     for name in known["networks"]:
         made[f"box_{name}_steps"] = sum(call["networks"][name]["steps"] for call in calls)
         made[f"box_{name}_minutes"] = sum(call["networks"][name]["seconds"] for call in calls) / 60
-    asked = Config.load(known["profile"]).training.epochs
-    return made | {
-        "box_calls": len(calls),
-        "box_first_fine_epochs": calls[0]["networks"]["fine"]["epochs"],
-        "box_epochs_asked": asked,
-    }
+    return made
 
 
 def words(answer: dict) -> dict:

@@ -10,6 +10,7 @@ import pandas as pd
 from spineseg import paths
 from spineseg.learning.cost import GPU_CONTEXT_GB, training_cost
 
+PEER = "MONAI VNet"  # as `benchmarks/gpu.py` names it
 BAND = 0.15  # to either side of a measured memory, drawn beside the forecasts
 COLUMNS = ("name", "peer", "ratio", "target", "ours", "theirs", "unit", "equal", "apart")
 
@@ -179,13 +180,53 @@ def forecast_table(config, names=("baseline", "coarse", "fine")) -> pd.DataFrame
     return pd.DataFrame(rows, columns=columns).set_index(["network", "type"])
 
 
-def gpu_words() -> str:
-    """One sentence: what was measured on a GPU, or that nothing was."""
-    answer = load("gpu.json")
-    if answer is None:
-        return "No GPU was at hand when this was written: its figures are missing; `make bench-gpu` measures them."
-    fastest = min((s for s in answer["steps"] if "step_ms" in s), key=lambda s: s["step_ms"])
-    return (
-        f"On one {answer['machine']['device']} the fastest step, {fastest['network']} at {fastest['side']}-cubed, took "
-        f"{fastest['step_ms']:.0f} ms."
-    )
+def gpu_rows(answer: dict) -> pd.DataFrame:
+    """Training steps on a GPU, one row for each network and size.
+
+    Args:
+        answer: Of `benchmarks/gpu.py`.
+
+    Returns:
+        `network, side, batch, type, step_ms, slower, tflop_per_s, roofline_share, peak_gb, predicted_gb`; `slower` is
+        MONAI's time at the same size divided by this one. Numbers that were not taken are nan.
+    """
+    rows = pd.DataFrame(answer["steps"]).assign(type=lambda t: np.where(t["bf16"], "bf16", "fp32"))
+    size = ["side", "batch", "type"]
+    peer = rows[rows["network"] == PEER].set_index(size)["step_ms"]
+    rows["slower"] = [peer.get(tuple(r), np.nan) for r in rows[size].itertuples(index=False)] / rows["step_ms"]
+    return rows.sort_values([*size[::-1], "network"], ignore_index=True)
+
+
+def gpu_table(rows: pd.DataFrame) -> pd.DataFrame:
+    """`gpu_rows` as a page shows it."""
+    names = {
+        "network": "network", "side": "side of the patch", "batch": "batch", "type": "type", "step_ms": "step (ms)",
+        "slower": "MONAI V-Net / this", "tflop_per_s": "TFLOP/s", "roofline_share": "share of the roofline",
+        "peak_gb": "peak (GB)", "predicted_gb": "foretold (GB)",
+    }  # fmt: skip
+    return rows.rename(columns=names)[list(names.values())].set_index(["network", "side of the patch", "batch", "type"])
+
+
+def gpu_words(answer: dict, rows: pd.DataFrame) -> dict:
+    """What the prose quotes of the GPU."""
+    ours = rows[rows["network"] != PEER]
+    large = ours[(ours["side"] == ours["side"].max()) & (ours["batch"] == ours["batch"].max())]
+    ratio = ours["peak_gb"] / ours["predicted_gb"]
+    plain, *others = answer["variants"]
+    fastest = min((v for v in others if "step_ms" in v), key=lambda v: v["step_ms"])
+    how = [name for name, key in (("compiled", "compiled"), ("channels last", "channels_last")) if fastest[key]]
+    return {
+        "gpu": answer["machine"]["device"], "gpu_date": answer["machine"]["date"],
+        "gpu_torch": answer["versions"]["torch"], "gpu_copy": answer["limits"]["bf16"]["gb_per_s"],
+        "gpu_product": answer["limits"]["bf16"]["tflop_per_s"],
+        "gpu_slower_low": ours["slower"].min(), "gpu_slower_high": ours["slower"].max(),
+        "gpu_share_low": ours["roofline_share"].min(), "gpu_share_high": ours["roofline_share"].max(),
+        "gpu_large_gb": large["peak_gb"].max(), "gpu_large_side": int(large["side"].max()),
+        "gpu_foretold_low": ratio.min(), "gpu_foretold_high": ratio.max(),
+        "gpu_curves": answer["loss_curves"]["largest_relative_difference"],
+        "gpu_phantom_s": answer["phantoms"]["seconds"], "gpu_phantom_mm": answer["phantoms"]["spacing_mm"],
+        "gpu_prediction_s": answer["prediction"]["seconds"],
+        "gpu_prediction_shape": " x ".join(map(str, answer["prediction"]["shape"])),
+        "gpu_fastest": " and ".join(how) or "as it is", "gpu_fastest_gain": plain["step_ms"] / fastest["step_ms"],
+        "gpu_fastest_first_s": fastest["first_step_s"],
+    }  # fmt: skip

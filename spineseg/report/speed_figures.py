@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from spineseg.report.speed import BAND
+from spineseg.report.speed import BAND, PEER
 from spineseg.report.theme import FAINT, INK, METHOD_COLOURS, new_axes
 
 MET, BARE = INK, METHOD_COLOURS["baseline"]
@@ -107,6 +107,34 @@ def draw_growth(rows):
 def _short(value: float) -> str:
     """Thousands as k."""
     return f"{value / 1000:.0f}k" if value >= 10_000 else f"{value:.0f}"
+
+
+def draw_gpu(rows, *, ax=None):
+    """Draw the time of a training step on a GPU, a group of bars for each size.
+
+    Args:
+        rows: Of `speed.gpu_rows`.
+        ax: Axes to draw on; new ones when None.
+
+    Returns:
+        The axes.
+    """
+    ax = ax or new_axes(height_in=3.0)
+    table = rows.pivot_table(index=["side", "batch", "type"], columns="network", values="step_ms", sort=True)
+    shades = [FAINT if name == PEER else shade for name, shade in zip(table, (FAINT, MET, BARE), strict=False)]
+    thick = 0.8 / table.shape[1]
+    for number, (name, shade) in enumerate(zip(table, shades, strict=True)):
+        ax.bar(
+            np.arange(len(table)) + (number - (table.shape[1] - 1) / 2) * thick,
+            table[name],
+            thick,
+            color=shade,
+            label=name,
+        )
+    ax.set_xticks(range(len(table)), [f"{side}-cubed\nbatch {batch}, {kind}" for side, batch, kind in table.index])
+    ax.set_ylabel("training step (ms)")
+    ax.legend(loc="upper left")
+    return ax
 
 
 def draw_spent(rows, *, ax=None):
