@@ -12,6 +12,7 @@ from spineseg.learning.boxed import card, load_boxed, weights
 from spineseg.learning.inference import Predictor
 from spineseg.learning.packing import pack
 from spineseg.learning.training import load_network, train
+from spineseg.paths import run_folder
 
 
 @pytest.fixture(scope="module")
@@ -36,6 +37,7 @@ def test_the_card_says_where_the_weights_come_from(box, trained):
     assert known["provenance"]["seed"] == trained.training.seed and known["profile"] == trained.profile
     assert known["networks"]["fine"]["steps"] == trained.fine.steps_per_epoch
     assert known["networks"]["coarse"]["seconds"] > 0
+    assert (box / "history.csv").read_text() == (run_folder(trained.run) / "history.csv").read_text()
 
 
 def test_a_boxed_predictor_answers_as_the_run_does_with_its_weights_rounded(box, trained):
@@ -46,6 +48,7 @@ def test_a_boxed_predictor_answers_as_the_run_does_with_its_weights_rounded(box,
         network.load_state_dict({k: t.to(torch.bfloat16).float() for k, t in network.state_dict().items()})
     boxed = Predictor.boxed()
     own.config = boxed.config  # windows are as the profile sets them, not as the run did
+    own.precision = dict.fromkeys(own.networks, "bf16")
     one, two = boxed(volume), own(volume)
     assert one.labels.shape == ct.shape and np.array_equal(one.labels, two.labels)
 

@@ -2,6 +2,7 @@ import json
 from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from spineseg import paths
@@ -87,3 +88,14 @@ def test_the_stored_scores_are_those_of_the_weights_beside_them(monkeypatch):
     assert answer["phantoms"]["n"] >= 40 and len(boxed_scores.phantom_table(answer)) == 6
     quoted = boxed_scores.words(answer)
     assert quoted["box_low"] <= quoted["box_dice"] <= quoted["box_high"] and quoted["box_pairs"] == len(answer["real"])
+
+
+def test_the_late_gain_is_what_the_second_half_of_the_epochs_added():
+    dice = [0.5, np.nan, 0.7, 0.6, np.nan, 0.75]
+    learnt = pd.DataFrame({"network": "fine", "epoch": range(1, 7), "dice_mean": dice})
+    assert boxed_scores.late_gain(learnt) == {"box_fine_late": pytest.approx(0.05)}
+
+
+def test_the_history_in_the_box_is_that_of_its_networks():
+    learnt = boxed_scores.history()
+    assert set(learnt["network"]) == {"coarse", "fine"} and learnt["dice_mean"].max() <= 1

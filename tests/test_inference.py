@@ -1,4 +1,5 @@
 import dataclasses
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -52,6 +53,21 @@ def test_the_coarse_region_covers_the_spine_with_its_margin(trained):
     logits[20][torch.from_numpy(scan.coarse_labels > 0)] = 5
     region = Predictor.of_run(trained, "cascade")._region(logits, scan)
     assert region[labels > 0].all() and 0 < region.mean() < 0.7
+
+
+def test_specks_far_from_the_coarse_spine_are_not_looked_at(trained):
+    logits = torch.full((26, 12, 12, 30), -5.0)
+    logits[0] = 0
+    logits[20, 1:4, 1:4] = 5  # 270 voxels
+    logits[20, 10:, 10:, 20:22] = 5  # 8 of them elsewhere
+    affine = np.eye(4)
+    scan = SimpleNamespace(coarse_affine=affine, affine=affine, image=np.zeros((12, 12, 30), np.float32))
+    predictor = Predictor.of_run(trained, "cascade")
+    inference = dataclasses.replace(trained.inference, margin_mm=0.0)
+    for share, seen in ((0.1, False), (0.0, True)):
+        predictor.config = dataclasses.replace(trained, inference=dataclasses.replace(inference, part_share=share))
+        region = predictor._region(logits, scan)
+        assert region[2, 2].all() and bool(region[10:, 10:, 20].any()) is seen
 
 
 @pytest.mark.parametrize("naming", ["own", "phase", "alone", "order"])

@@ -14,7 +14,7 @@ from spineseg.config import Config
 from spineseg.errors import CaseError
 from spineseg.learning.cascade import STAGES, build
 
-CARD = "weights.json"
+CARD, HISTORY = "weights.json", "history.csv"
 
 
 def card(folder: Path | None = None) -> dict:

@@ -14,7 +14,7 @@ from spineseg import paths
 from spineseg.config import Config
 from spineseg.data.atomic import atomic_path, write_text
 from spineseg.learning import runs
-from spineseg.learning.boxed import CARD
+from spineseg.learning.boxed import CARD, HISTORY
 from spineseg.learning.cascade import STAGES
 from spineseg.learning.training import load_network
 
@@ -30,8 +30,9 @@ def pack(config: Config, folder: Path | None = None) -> Path:
         folder: Where to; `data/weights` when None.
 
     Returns:
-        The card: what the networks depend on, provenance, and per network its file's sha256, steps and seconds. Where
-        training began with boxed weights, `earlier` has the same of those that lay in the folder. It is written last.
+        The card, which is written last: what the networks depend on, provenance, and per network its file's sha256,
+        steps and seconds. Where training began with boxed weights, `earlier` has the same of those that lay in the
+        folder. The history of the training lies beside it.
 
     Raises:
         CaseError: If the run is not trained.
@@ -52,6 +53,8 @@ def pack(config: Config, folder: Path | None = None) -> Path:
     record |= {"packed": packed["written"], "packed_by": packed["commit"], "packed_on": packed["device"]}
     card = {"profile": config.profile, "values": values, "provenance": record, "networks": networks}
     card["earlier"] = _earlier(before, networks, config.training.start)
+    history = (paths.run_folder(config.run) / "history.csv").read_text()
+    write_text(folder / HISTORY, history)
     write_text(folder / CARD, json.dumps(card, indent=1))
     return folder / CARD
 

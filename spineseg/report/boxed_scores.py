@@ -25,7 +25,7 @@ from spineseg.data.atomic import write_text
 from spineseg.evaluation.calibration import calibration, outcomes, reliability
 from spineseg.evaluation.scores import case_scores, score_case
 from spineseg.evaluation.tables import summary
-from spineseg.learning.boxed import card
+from spineseg.learning.boxed import HISTORY, card
 from spineseg.learning.inference import Predictor
 from spineseg.learning.review import vertebra_table
 from spineseg.report.results import INCOMPLETE, score_real
@@ -174,6 +174,20 @@ def training() -> dict:
         made[f"box_{name}_steps"] = sum(call["networks"][name]["steps"] for call in calls)
         made[f"box_{name}_minutes"] = sum(call["networks"][name]["seconds"] for call in calls) / 60
     return made
+
+
+def history() -> pd.DataFrame:
+    """How the networks learnt: a row per network and epoch, as `history.csv` of a run."""
+    return pd.read_csv(paths.weights_folder() / HISTORY)
+
+
+def late_gain(learnt: pd.DataFrame) -> dict:
+    """What the second half of the epochs added to the validation Dice of each network."""
+    gains = {}
+    for network, part in learnt.dropna(subset="dice_mean").groupby("network"):
+        half = part[part["epoch"] <= part["epoch"].max() / 2]["dice_mean"].max()
+        gains[f"box_{network}_late"] = float(part["dice_mean"].max() - half)
+    return gains
 
 
 def words(answer: dict) -> dict:
