@@ -9,10 +9,10 @@ from typing import Literal
 import tyro
 
 from spineseg.config import ClusterConfig, Config
-from spineseg.errors import CaseError
+from spineseg.errors import CaseError, Interrupted, OutOfMemory
 
 Positional = tyro.conf.Positional
-USER_ERROR, CASE_ERROR = 2, 1
+USER_ERROR, CASE_ERROR, MEMORY_ERROR, SIGNALLED = 2, 1, 3, 128
 
 
 def phantom(out: Positional[Path], cases: int = 8, seed: int = 0, spacing_mm: float = 3.0) -> int:
@@ -111,9 +111,10 @@ def prepare(config: Config) -> int:
     return CASE_ERROR if failures else 0
 
 
-def train(config: Config, method: str, dry_run: bool = False) -> int:
+def train(config: Config, method: str, dry_run: bool = False, fork: str = "") -> int:
     """Train a method, or the epochs of it that the run does not have yet."""
     from spineseg import paths
+    from spineseg.learning import runs
     from spineseg.learning.training import METHODS
     from spineseg.learning.training import train as train_method
 
@@ -123,6 +124,8 @@ def train(config: Config, method: str, dry_run: bool = False) -> int:
         names = [n for m in (METHODS if method == "both" else (method,)) for n in METHODS[m]]
         print(forecast(config, names))
         return 0
+    if fork:
+        runs.fork(config, fork)
     for name in METHODS if method == "both" else (method,):
         history = train_method(config, name)
         best = history.groupby("network").dice_mean.max()
@@ -238,9 +241,17 @@ def main(arguments: list[str] | None = None) -> int:
         if name not in CONFIGURED:
             return tyro.cli(COMMANDS[name], args=rest, prog=f"spineseg {name}")
         return COMMANDS[name](*_configured(name, rest))
-    except (CaseError, ValueError, OSError, RuntimeError, FloatingPointError) as error:
+    except (CaseError, ValueError, OSError, RuntimeError, FloatingPointError, Interrupted, OutOfMemory) as error:
         print(f"spineseg {name}: {error}", file=sys.stderr)
-        return CASE_ERROR if isinstance(error, CaseError) else USER_ERROR
+        return _status(error)
+
+
+def _status(error: Exception) -> int:
+    if isinstance(error, Interrupted):
+        return SIGNALLED + error.signum
+    if isinstance(error, OutOfMemory):
+        return MEMORY_ERROR
+    return CASE_ERROR if isinstance(error, CaseError) else USER_ERROR
 
 
 def _configured(name: str, words: list[str]):
@@ -249,18 +260,20 @@ def _configured(name: str, words: list[str]):
     extra = {"train": ("--method", "both"), "report": ("-p", [])}.get(name)
     own, rest = _take(words, extra[0], 2 if name == "report" else 1) if extra else ([], words)
     dry, rest = _take(rest, "--dry-run", 0) if name == "train" else ([], rest)
+    fork, rest = _take(rest, "--fork", 1) if name == "train" else ([], rest)
     profile, _ = _take(rest, "--profile", 1)
     run, _ = _take(rest, "--run", 1)
     default = Config.load(profile[-1][0] if profile else "smoke", run[-1][0] if run else "")
     about = COMMANDS[name].__doc__ + {
         "prepare": "\n\nAlso: --workers N, --scheduler ADDRESS for the same of --cluster.",
         "train": "\n\nAlso: --epochs N for --training.epochs N, --method baseline, cascade or both,"
-        "\n--dry-run to say what a step costs (parameters, arithmetic, memory) and train nothing.",
+        "\n--dry-run to say what a step costs (parameters, arithmetic, memory) and train nothing,"
+        "\n--fork RUN to begin a new run with the networks of another.",
         "report": "\n\nAlso: -p NAME VALUE gives a parameter to the notebooks; may be repeated.",
     }.get(name, "")
     config = tyro.cli(Config, args=rest, default=default, prog=f"spineseg {name}", description=about).checked()
     if name == "train":
-        return config, own[-1][0] if own else "both", bool(dry)
+        return config, own[-1][0] if own else "both", bool(dry), fork[-1][0] if fork else ""
     return (config, [tuple(pair) for pair in own]) if name == "report" else (config,)
 
 

@@ -1,6 +1,8 @@
-"""The error that one bad case causes: it names the file, what was found, what was expected and the remedy."""
+"""Errors that name what was found and the remedy: of one bad case, and of a training that had to end."""
 
 from __future__ import annotations
+
+import signal
 
 
 class CaseError(Exception):
@@ -22,3 +24,23 @@ class CaseError(Exception):
 
     def __str__(self) -> str:
         return f"{self.path}: {self.found}; expected {self.expected}; {self.remedy} [{self.code}]"
+
+
+class Interrupted(Exception):
+    """A training was asked to stop and did, with a checkpoint to go on from.
+
+    Attributes:
+        signum: The signal.
+    """
+
+    def __init__(self, where: str, signum: int):
+        super().__init__(where, signum)
+        self.where, self.signum = where, signum
+
+    def __str__(self) -> str:
+        name = signal.Signals(self.signum).name
+        return f"{self.where}: stopped by {name}; say the same again to go on from there"
+
+
+class OutOfMemory(Exception):
+    """A training step did not fit; the last checkpoint is whole."""

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import shutil
+import warnings
 from pathlib import Path
 
 import torch
@@ -14,22 +17,41 @@ from torch import Tensor
 from spineseg.data.atomic import atomic_path, write_text
 from spineseg.errors import CaseError
 
+BEFORE = "before"  # in a state: that of the weights which were there when it was written
 FORMAT = 2  # raised whenever older files can no longer be read as they are
 
 
-def save(path: Path, tensors: dict[str, Tensor], state: dict) -> None:
+def save(path: Path, tensors: dict[str, Tensor], state: dict, *, keep: Path | None = None) -> None:
     """Write `path` (safetensors) and beside it `path` with the suffix .json, which holds the state and a sha256.
+
+    The state is written first and holds that of the weights still there too, so whenever the writing is cut short, the
+    weights found and one of the two states belong together.
 
     Args:
         path: Ends in .safetensors.
         tensors: Contiguous tensors by name; moved to the CPU.
         state: Plain values.
+        keep: Name under which the checkpoint that is replaced stays; None lets it go.
+
+    Raises:
+        CaseError: If the disk has no room; the checkpoint that is there stays.
     """
     payload = save_bytes({name: t.detach().cpu().contiguous() for name, t in tensors.items()})
-    digest = hashlib.sha256(payload).hexdigest()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if (free := shutil.disk_usage(path.parent).free) < 2 * len(payload):
+        found, wanted = f"{free / 1e6:.0f} MB free", f"{2 * len(payload) / 1e6:.0f} MB"
+        raise CaseError(
+            "disk-full", path, found, wanted, "make room and say the same again; the last checkpoint is whole"
+        )
+    if keep is not None and path.is_file() and path.with_suffix(".json").is_file():
+        with atomic_path(keep) as temporary:
+            _link(path, temporary)
+        write_text(keep.with_suffix(".json"), path.with_suffix(".json").read_text())
+    new = state | {"format": FORMAT, "sha256": hashlib.sha256(payload).hexdigest()}
+    sidecar = path.with_suffix(".json")
+    write_text(sidecar, json.dumps(new | {BEFORE: _state_of(path)}, indent=1))
     with atomic_path(path) as temporary:
         temporary.write_bytes(payload)
-    write_text(path.with_suffix(".json"), json.dumps(state | {"format": FORMAT, "sha256": digest}, indent=1))
 
 
 def load(path: Path) -> tuple[dict[str, Tensor], dict]:
@@ -45,19 +67,54 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict]:
     for p in (path, sidecar):
         if not p.is_file():
             raise CaseError("checkpoint-missing", p, "no such file", "a checkpoint", "train the run first")
+    remedy = "bring both files back from a copy, or delete them and train again"
     try:
         state = json.loads(sidecar.read_text())
     except ValueError:
-        remedy = "delete it and the .safetensors and train again, or bring both back from a copy"
         raise CaseError("checkpoint-damaged", sidecar, "not JSON", "the state as written", remedy) from None
     if state.get("format") != FORMAT:
         found, wanted = f"format {state.get('format')}", f"format {FORMAT}"
         raise CaseError("checkpoint-format", path, found, wanted, "train again, or use the version that wrote it")
     payload = path.read_bytes()
-    if hashlib.sha256(payload).hexdigest() != state["sha256"]:
-        remedy = "delete it and its .json and train again, or bring both back from a copy"
-        raise CaseError("checkpoint-damaged", path, "other bytes than were written", "the recorded sha256", remedy)
-    return load_bytes(payload), state
+    digest = hashlib.sha256(payload).hexdigest()
+    for known in (state, state.get(BEFORE) or {}):
+        if known.get("sha256") == digest:
+            return load_bytes(payload), {k: v for k, v in known.items() if k != BEFORE}
+    raise CaseError("checkpoint-damaged", path, "other bytes than were written", "the recorded sha256", remedy)
+
+
+def latest(path: Path, keep: Path) -> tuple[dict[str, Tensor], dict] | None:
+    """The newest checkpoint that can be read: `path`, or the one before it with a warning; None if there is neither.
+
+    Raises:
+        CaseError: If there are files, and none of them can be read.
+    """
+    if not (path.is_file() or keep.is_file()):
+        return None
+    try:
+        return load(path)
+    except CaseError as error:
+        if error.code == "checkpoint-format" or not keep.is_file():
+            raise
+        found = load(keep)
+        warnings.warn(f"{error}; going on from the checkpoint before it, {keep}", stacklevel=2)
+        return found
+
+
+def _state_of(path: Path) -> dict | None:
+    """State of the weights that lie at `path` now; None if nobody knows it."""
+    try:
+        _, state = load(path)
+    except CaseError:
+        return None
+    return state
+
+
+def _link(source: Path, target: Path) -> None:
+    try:
+        os.link(source, target)  # no second copy of the bytes
+    except OSError:  # a file system without links
+        shutil.copyfile(source, target)
 
 
 def pack(network: torch.nn.Module, average: dict[str, Tensor], optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:

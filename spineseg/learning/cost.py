@@ -134,6 +134,13 @@ def ways_to_fit(config: Config, name: str, *, bf16: bool, room_gb: float) -> lis
     return found
 
 
+def remedy(config: Config, name: str, *, bf16: bool, room_gb: float) -> str:
+    """One line: which options bring a step that does not fit into a memory; as `ways_to_fit`."""
+    ways = ways_to_fit(config, name, bf16=bf16, room_gb=room_gb)
+    told = [f"{o} ({c.peak_bytes / 1e9 + GPU_CONTEXT_GB:.1f} GB)" for o, c in ways] or ["a smaller network"]
+    return f"{name} in {'bf16' if bf16 else 'fp32'} does not fit into {room_gb:.3g} GB; try {', or '.join(told)}"
+
+
 def _changed(config: Config, values: dict) -> Config:
     """The configuration with dotted values in place of its own."""
     for dotted, value in values.items():
@@ -181,9 +188,7 @@ def forecast(config: Config, names, *, room_gb: float = CARD_GB) -> str:
                 f"{cost.kept_bytes / 1e9:>9.2f} GB {total:>8.2f} GB"
             )
             if total > room_gb:
-                ways = ways_to_fit(config, name, bf16=bf16, room_gb=room_gb)
-                told = [f"{o} ({c.peak_bytes / 1e9 + GPU_CONTEXT_GB:.1f} GB)" for o, c in ways] or ["a smaller network"]
-                advice.append(f"{name} in {kind} does not fit into {room_gb:g} GB; try {', or '.join(told)}")
+                advice.append(remedy(config, name, bf16=bf16, room_gb=room_gb))
     return "\n".join([*lines, *advice])
 
 

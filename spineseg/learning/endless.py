@@ -7,6 +7,7 @@ import multiprocessing
 import threading
 from collections import Counter
 from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 
 import numpy as np
 import torch
@@ -103,7 +104,13 @@ class EndlessItems(Dataset):
                 del self._made[number]
             for n in [n for n in self._made if n < first - self.order.together]:  # of which a run that went on took few
                 del self._made[n]
-        made = future.result()
+        try:
+            made = future.result()
+        except BrokenProcessPool:
+            raise RuntimeError(
+                "a process that makes phantoms was ended from outside, most often for want of memory; lower "
+                f"--cluster.makers (now {self.config.cluster.makers}) and say the same again"
+            ) from None
         item = dict(made[position])
         if item.get("whole"):
             item["coarse"] = made["coarse"]

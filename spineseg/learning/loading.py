@@ -22,13 +22,14 @@ class Batches:
         items: Training items.
         size: Of a batch; the last one may be smaller.
         threads: That cut items ahead; 0 cuts each batch when it is asked for.
+        first: Batch that the epoch goes on with.
     """
 
-    def __init__(self, items: Dataset, size: int, threads: int = 0):
-        self.items, self.size, self.threads = items, size, threads
+    def __init__(self, items: Dataset, size: int, threads: int = 0, *, first: int = 0):
+        self.items, self.size, self.threads, self.first = items, size, threads, first
 
     def __len__(self) -> int:
-        return -(-len(self.items) // self.size)
+        return -(-len(self.items) // self.size) - self.first
 
     def __iter__(self) -> Iterator[dict]:
         batch = []
@@ -41,12 +42,13 @@ class Batches:
             yield collate(batch)
 
     def _cut(self) -> Iterator[dict]:
+        left = range(self.first * self.size, len(self.items))
         if not self.threads:
-            yield from (self.items[i] for i in range(len(self.items)))
+            yield from (self.items[i] for i in left)
             return
         pool, waiting = ThreadPoolExecutor(self.threads), deque()
         try:
-            for index in range(len(self.items)):
+            for index in left:
                 waiting.append(pool.submit(self.items.__getitem__, index))
                 if len(waiting) > self.size + AHEAD * self.threads:
                     yield waiting.popleft().result()

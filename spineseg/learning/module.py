@@ -4,23 +4,28 @@ from __future__ import annotations
 
 import math
 import time
+import warnings
 from pathlib import Path
 
 import lightning as L
+import psutil
 import torch
 from torch.utils.data import Dataset
 from tqdm import tqdm
 
 from spineseg.anatomy.labels import REGIONS
 from spineseg.config import Config
-from spineseg.learning import checkpoints
+from spineseg.errors import Interrupted, OutOfMemory
+from spineseg.learning import checkpoints, runs
 from spineseg.learning.boxed import start_from
 from spineseg.learning.cascade import STAGES, build
+from spineseg.learning.cost import remedy
 from spineseg.learning.loading import Batches
 from spineseg.learning.precision import faster_precision
 from spineseg.learning.runs import append_rows
 from spineseg.learning.sampling import collate
 from spineseg.learning.schedule import MovingAverage, learning_rate
+from spineseg.learning.stopping import StopAsked
 from spineseg.learning.tasks import Naming, Outlining
 from spineseg.learning.validation import Tally
 
@@ -63,6 +68,8 @@ class NetworkTraining(L.LightningModule):
         self.task = Naming(self.stage) if coarse is None else Outlining(config, coarse)
         self.items, self.validation = items, validation
         self.done_epochs, self.done_steps, self.skipped, self.best, self.seconds = 0, 0, 0, -1.0, 0.0
+        self.losses: list[float] = []  # of the steps that the present epoch has done
+        self.stop = StopAsked()
         self.precision, self.coarse_hash, self.resumed_at = config.training.precision, coarse_hash, 0
         self.total_steps = config.training.epochs * self.stage.steps_per_epoch
         self._resume()
@@ -72,17 +79,25 @@ class NetworkTraining(L.LightningModule):
         return self.folder / "checkpoints" / f"{self.name}-{which}.safetensors"
 
     def _resume(self) -> None:
-        if not self.path("last").is_file():
+        found = checkpoints.latest(self.path("last"), self.path("previous"))
+        if found is None:
+            runs.refuse_lost_checkpoint(self.folder, self.name, self.path("last"))
             if self.config.training.start and self.name in STAGES:
                 start_from(self.network, self.name)
                 self.average = MovingAverage(self.network, self.config.training.ema_decay)
             return
-        tensors, state = checkpoints.load(self.path("last"))
+        tensors, state = found
         self.network.load_state_dict(checkpoints.part(tensors, "network"))
         self.average.load(checkpoints.part(tensors, "average"), state["averaged"])
         checkpoints.unpack_optimizer(tensors, self.adam)
         self.done_epochs, self.done_steps, self.skipped = state["epochs"], state["steps"], state["skipped"]
         self.best, self.seconds, self.precision = state["best"], state["seconds"], state["precision"]
+        self.losses = state.get("losses", [])
+        if (before := state.get("threads", torch.get_num_threads())) != torch.get_num_threads():
+            warnings.warn(
+                f"{self.name} was trained with {before} threads and goes on with {torch.get_num_threads()}: sums are "
+                "taken in another order, so the last digits will differ from an undisturbed run's", stacklevel=2
+            )  # fmt: skip
         # an interrupted run goes on as if nothing had happened; one that was given more epochs warms up again
         same = state["total_steps"] == self.total_steps
         self.resumed_at = state["resumed_at"] if same else self.done_steps
@@ -96,7 +111,7 @@ class NetworkTraining(L.LightningModule):
     def train_dataloader(self) -> Batches:
         """Items of the next epoch, in their own order: each is drawn from seed, epoch and index."""
         self.items.epoch = self.done_epochs
-        return Batches(self.items, self.stage.batch, self.config.cluster.cutters)
+        return Batches(self.items, self.stage.batch, self.config.cluster.cutters, first=len(self.losses))
 
     def _autocast(self):
         return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.precision == "bf16")
@@ -107,16 +122,35 @@ class NetworkTraining(L.LightningModule):
             side = 32 if self.device.type == "cpu" else 96  # a GPU tells them apart by its own work alone
             trial = [max(2 * self.network.multiple, min(side, n)) for n in self.stage.patch]
             self.precision = faster_precision(self.network, trial)
+        self.stop.listen()  # now, since Lightning has just put its own handlers there
         self.task.to(self.device)
         self.average.weights = {n: t.to(self.device) for n, t in self.average.weights.items()}
         self.bar = tqdm(total=self.total_steps, initial=self.done_steps, desc=self.name, unit="step", mininterval=2.0)
 
     def on_train_epoch_start(self) -> None:
-        """Clear the epoch's records."""
-        self.losses, self.started = [], time.perf_counter()
+        """Start the clock."""
+        self.started = time.perf_counter()
 
     def training_step(self, batch: dict, _index: int) -> None:
         """One optimizer step; a step with a non-finite gradient is skipped and counted, a non-finite loss stops."""
+        try:
+            self._step(batch)
+        except (MemoryError, RuntimeError) as error:
+            full = isinstance(error, torch.OutOfMemoryError | MemoryError) or "allocate memory" in str(error)  # a CPU's
+            if not full:
+                raise
+            raise OutOfMemory(f"{self._how_to_fit()}; the last checkpoint is whole") from error
+        if self.stop.signum is not None and len(self.losses) < self.stage.steps_per_epoch:
+            self._stop()  # else the epoch is closed first
+
+    def _how_to_fit(self) -> str:
+        if self.device.type == "cuda":
+            room = torch.cuda.get_device_properties(self.device).total_memory
+        else:
+            room = psutil.virtual_memory().available
+        return remedy(self.config, self.name, bf16=self.precision == "bf16", room_gb=room / 1e9)
+
+    def _step(self, batch: dict) -> None:
         options = self.config.training
         peak, share = self.stage.learning_rate, options.warmup_share
         rate = learning_rate(
@@ -156,30 +190,40 @@ class NetworkTraining(L.LightningModule):
             "learning_rate": self.adam.param_groups[0]["lr"], "seconds": round(self.seconds, 2),
             "skipped_steps": self.skipped,
         }  # fmt: skip
-        score = row["dice_mean"]
-        better = tally is not None and score >= self.best
-        if better:
-            self.best = score
-        self._save(better)
+        self.losses = []
+        if tally is not None and row["dice_mean"] >= self.best:
+            self.best = row["dice_mean"]
+            checkpoints.save(self.path("best"), dict(self.average.weights), self._state())
+        # the last checkpoint closes the epoch: whatever is cut short before it is done again
         if due:
             vertebrae = [{"network": self.name, "epoch": self.done_epochs, **r} for r in tally.per_vertebra()]
             append_rows(self.folder / "history_vertebrae.csv", vertebrae, ["network", "epoch", "vertebra"])
         append_rows(self.folder / "history.csv", [row], ["network", "epoch"])
+        self._save()
+        if self.stop.signum is not None:
+            raise Interrupted(f"{self.name}, after epoch {self.done_epochs}", self.stop.signum)
 
     def on_fit_end(self) -> None:
         """Close the progress bar."""
         self.bar.close()
 
-    def _save(self, better: bool) -> None:
-        state = {
+    def _state(self) -> dict:
+        return {
             "network": self.name, "epochs": self.done_epochs, "steps": self.done_steps, "skipped": self.skipped,
             "best": self.best, "seconds": self.seconds, "precision": self.precision, "config_hash": self.config.hash(),
             "averaged": self.average.steps, "total_steps": self.total_steps, "resumed_at": self.resumed_at,
-            "coarse": self.coarse_hash,
+            "coarse": self.coarse_hash, "losses": self.losses, "threads": torch.get_num_threads(),
         }  # fmt: skip
-        if better:  # before the last one: a run whose last epoch is written has its best as well
-            checkpoints.save(self.path("best"), dict(self.average.weights), state)
-        checkpoints.save(self.path("last"), checkpoints.pack(self.network, self.average.weights, self.adam), state)
+
+    def _save(self) -> None:
+        tensors = checkpoints.pack(self.network, self.average.weights, self.adam)
+        checkpoints.save(self.path("last"), tensors, self._state(), keep=self.path("previous"))
+
+    def _stop(self) -> None:
+        """Write a checkpoint inside the epoch, between two steps, and end."""
+        self.seconds += time.perf_counter() - self.started
+        self._save()
+        raise Interrupted(f"{self.name}, epoch {self.done_epochs + 1}, step {self.done_steps}", self.stop.signum)
 
     @torch.no_grad()
     def validate_now(self) -> Tally:

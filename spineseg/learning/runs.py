@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import json
 import os
 import platform
+import shutil
 import subprocess
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -15,7 +18,7 @@ import torch
 
 from spineseg import paths
 from spineseg.config import Config
-from spineseg.data.atomic import write_text
+from spineseg.data.atomic import atomic_folder, write_text
 from spineseg.errors import CaseError
 
 COLUMNS = ["case", "split", "content"]  # of splits.csv
@@ -66,8 +69,79 @@ def check(config: Config) -> None:
         return
     changed = differences(json.loads(record.read_text()), json.loads(json.dumps(config.to_dict())))
     if changed:
-        remedy = "choose another run name, or delete the folder to start afresh"
+        remedy = f"choose another run name (with --fork {config.run} it goes on from here), or delete the folder"
         raise ValueError(f"run {config.run!r} in {folder} was made with other values: {'; '.join(changed)}; {remedy}")
+
+
+def fork(config: Config, source: str) -> Path:
+    """Begin a run with the networks of another one, under a configuration of its own.
+
+    Args:
+        config: Names the new run. Its networks must have the shapes of the other's.
+        source: Name of a trained run.
+
+    Returns:
+        The new run's folder with a copy of the other's checkpoints and history; training goes on from them.
+
+    Raises:
+        CaseError: If there is nothing to begin with, or the new run is there already.
+    """
+    old, new = paths.run_folder(source), paths.run_folder(config.run)
+    if not list((old / "checkpoints").glob("*-last.safetensors")):
+        raise CaseError(
+            "run-missing", old, "no checkpoint", "a trained run", f"train it: spineseg train --run {source}"
+        )
+    if new.exists():
+        raise CaseError("run-exists", new, "a folder of this name", "a new run", "choose another --run")
+    with atomic_folder(new) as folder:
+        shutil.copytree(old / "checkpoints", folder / "checkpoints")
+        for name in ("history.csv", "history_vertebrae.csv"):
+            shutil.copyfile(old / name, folder / name)
+        write_text(folder / "fork.json", json.dumps({"source": source, "differences": _fork_differences(old, config)}))
+    return new
+
+
+def _fork_differences(old: Path, config: Config) -> list[str]:
+    return differences(json.loads((old / "config.json").read_text()), json.loads(json.dumps(config.to_dict())))
+
+
+@contextlib.contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Hold a run's folder against a second training; the hold ends with the process, however it ends.
+
+    Raises:
+        CaseError: If another process holds it.
+    """
+    import fcntl  # not on Windows, where nothing else here needs it
+
+    path = folder / ".lock"
+    with path.open("a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            file.seek(0)
+            found = f"another process trains in it ({file.read().strip() or 'unknown'})"
+            remedy = "wait for it, end it, or choose another run name"
+            raise CaseError("run-busy", folder, found, "a run that nobody trains", remedy) from None
+        file.truncate(0)
+        file.write(f"process {os.getpid()} on {platform.node()}")
+        file.flush()
+        yield
+
+
+def refuse_lost_checkpoint(folder: Path, network: str, checkpoint: Path) -> None:
+    """Refuse to train a network anew whose history says that it was trained.
+
+    Raises:
+        CaseError: If the history has epochs of it.
+    """
+    history = folder / "history.csv"
+    if not history.is_file():
+        return
+    epochs = int((pd.read_csv(history)["network"] == network).sum())
+    if epochs:
+        found, remedy = "no such file", "bring it back from a copy, or delete the run's folder to start afresh"
+        raise CaseError("checkpoint-missing", checkpoint, found, f"the checkpoint of {epochs} epochs", remedy)
 
 
 def record_training(config: Config) -> None:

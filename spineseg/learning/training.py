@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import warnings
+from pathlib import Path
 
 import lightning as L
 import pandas as pd
@@ -14,7 +15,7 @@ from spineseg import paths
 from spineseg.config import Config
 from spineseg.data.digest import content_hash
 from spineseg.data.splits import refuse_leaks, split
-from spineseg.data.store import prepare_cohort
+from spineseg.data.store import Store, prepare_cohort
 from spineseg.errors import CaseError
 from spineseg.learning import checkpoints, runs
 from spineseg.learning.cascade import STAGES, build
@@ -41,6 +42,7 @@ def train(config: Config, method: str) -> pd.DataFrame:
         ValueError: If the method is unknown, one scan is in two parts of the split, or the run's folder belongs to
             another configuration.
         FloatingPointError: If a loss is not finite; the message names the cases.
+        Interrupted: After Ctrl-C or SIGTERM, with a checkpoint to go on from.
     """
     if method not in METHODS:
         raise ValueError(f"unknown method {method!r}; known: {', '.join(METHODS)}")
@@ -56,17 +58,22 @@ def train(config: Config, method: str) -> pd.DataFrame:
     refuse_leaks(splits, {str(case): store.scan_hash(str(case)) for case in splits["case"]})
     splits["content"] = [contents[str(case)][:12] for case in splits["case"]]
     folder = runs.open_run(config, splits)
+    with runs.alone(folder):
+        _train_networks(config, METHODS[method], folder, store, splits)
+    return pd.read_csv(folder / "history.csv")
+
+
+def _train_networks(config: Config, names, folder: Path, store: Store, splits: pd.DataFrame) -> None:
     chosen = {}
     for part in ("train", "validation"):
         cases = splits.case[splits.split == part].astype(str)
         chosen[part] = [TrainingCase.open(store, case) for case in cases]
     coarse, coarse_hash = None, ""
-    for name in METHODS[method]:
+    for name in names:
         if name == "fine":
             coarse, state = load_network(config, "coarse")
             coarse_hash = state["sha256"]
         _train_network(config, name, folder, chosen, coarse, coarse_hash)
-    return pd.read_csv(folder / "history.csv")
 
 
 def load_network(config: Config, name: str, which: str = "best") -> tuple[torch.nn.Module, dict]:
@@ -117,5 +124,5 @@ def _train_network(config: Config, name: str, folder, cases: dict, coarse, coars
             enable_progress_bar=False, enable_model_summary=False, num_sanity_val_steps=0,
             reload_dataloaders_every_n_epochs=1,
         )  # fmt: skip
-        with contextlib.closing(items) if stage.phantom_uses else contextlib.nullcontext():
+        with contextlib.closing(items) if stage.phantom_uses else contextlib.nullcontext(), module.stop:
             trainer.fit(module)
