@@ -1,7 +1,7 @@
 """Kill a training again and again at random and see whether it ends as an undisturbed one, byte for byte.
 
-Run `python benchmarks/kills.py FOLDER [--kills 100] [--epochs 150]`; half an hour for a hundred kills. After each kill the
-checkpoint that the next call would go on from is read.
+Run `python benchmarks/kills.py FOLDER [--kills 100] [--epochs 150]`; half an hour for a hundred kills. After each kill
+the checkpoint that the next call would go on from is read.
 """
 
 from __future__ import annotations

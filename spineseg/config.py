@@ -103,6 +103,7 @@ class TrainingConfig:
     ema_decay: float = 0.98  # weights of evaluation are an exponential moving average
     gradient_clip: float = 12.0  # norm; a few times the usual one, so that only outliers are cut
     validate_every: int = 5  # epochs; the last one always
+    patience: int = 0  # validations without a lower loss after which a network is trained no further; 0: never
     validation_patches: int = 3  # per validation case, the same at every epoch
     precision: str = "auto"  # auto (a timed probe decides), fp32 or bf16
     recompute: bool = False  # each stage of a V-Net a second time on the way back: less memory, more time

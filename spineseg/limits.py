@@ -26,6 +26,7 @@ def check(config) -> None:
     t = config.training
     need(t.epochs >= 1, "training.epochs", "1 or more", t.epochs)
     need(t.validate_every >= 1, "training.validate_every", "1 or more", t.validate_every)
+    need(t.patience >= 0, "training.patience", "0 or more", t.patience)
     need(0 <= t.ema_decay < 1, "training.ema_decay", "in [0, 1)", t.ema_decay)
     plain = bool(config.run) and Path(config.run).name == config.run and not config.run.startswith(".")
     need(plain, "run", "a plain folder name", config.run)

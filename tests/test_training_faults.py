@@ -213,3 +213,14 @@ def test_kill_9_costs_at_most_an_epoch_and_changes_no_byte(tiny, undisturbed, ho
         warnings.simplefilter("error", UserWarning)  # whatever was cut short, the last checkpoint can be read
         train(config, "baseline")
     assert files(config)["baseline-last.safetensors"] == undisturbed["baseline-last.safetensors"]
+
+
+def test_a_network_on_a_plateau_is_trained_no_further(tiny, monkeypatch):
+    from spineseg.learning.validation import Tally
+
+    summary, losses = Tally.summary, iter([3.0, 2.0, 2.5, 2.0, 1.0, 1.0])
+    monkeypatch.setattr(Tally, "summary", lambda self: summary(self) | {"validation_loss": next(losses)})
+    plateau = {"training.patience": 2, "training.validate_every": 1}
+    assert train(tiny("plateau", 6, **plateau), "baseline")["epoch"].max() == 4
+    assert train(tiny("plateau", 6, **plateau), "baseline")["epoch"].max() == 4  # and not when asked again
+    assert train(tiny("plateau", 6, **(plateau | {"training.patience": 0})), "baseline")["epoch"].max() == 6

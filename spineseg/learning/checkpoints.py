@@ -18,7 +18,7 @@ from spineseg.data.atomic import atomic_path, write_text
 from spineseg.errors import CaseError
 
 BEFORE = "before"  # in a state: that of the weights which were there when it was written
-FORMAT = 2  # raised whenever older files can no longer be read as they are
+FORMAT = 3  # raised whenever older files can no longer be read as they are
 
 
 def save(path: Path, tensors: dict[str, Tensor], state: dict, *, keep: Path | None = None) -> None:

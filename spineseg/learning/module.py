@@ -68,6 +68,7 @@ class NetworkTraining(L.LightningModule):
         self.task = Naming(self.stage) if coarse is None else Outlining(config, coarse)
         self.items, self.validation = items, validation
         self.done_epochs, self.done_steps, self.skipped, self.best, self.seconds = 0, 0, 0, -1.0, 0.0
+        self.lowest, self.waited = math.inf, 0  # validation loss, and validations since it was that low
         self.losses: list[float] = []  # of the steps that the present epoch has done
         self.stop = StopAsked()
         self.precision, self.coarse_hash, self.resumed_at = config.training.precision, coarse_hash, 0
@@ -92,8 +93,9 @@ class NetworkTraining(L.LightningModule):
         checkpoints.unpack_optimizer(tensors, self.adam)
         self.done_epochs, self.done_steps, self.skipped = state["epochs"], state["steps"], state["skipped"]
         self.best, self.seconds, self.precision = state["best"], state["seconds"], state["precision"]
-        self.losses = state.get("losses", [])
-        if (before := state.get("threads", torch.get_num_threads())) != torch.get_num_threads():
+        self.losses, self.waited = state["losses"], state["waited"]
+        self.lowest = math.inf if state["lowest"] is None else state["lowest"]
+        if (before := state["threads"]) != torch.get_num_threads():
             warnings.warn(
                 f"{self.name} was trained with {before} threads and goes on with {torch.get_num_threads()}: sums are "
                 "taken in another order, so the last digits will differ from an undisturbed run's", stacklevel=2
@@ -103,6 +105,12 @@ class NetworkTraining(L.LightningModule):
         self.resumed_at = state["resumed_at"] if same else self.done_steps
         if state["coarse"] != self.coarse_hash:
             self.best = -1.0  # the best so far corrected another coarse network
+
+    @property
+    def on_plateau(self) -> bool:
+        """Whether the validation loss has not fallen for as long as the configuration waits."""
+        patience = self.config.training.patience
+        return 0 < patience <= self.waited
 
     def configure_optimizers(self):
         """The optimizer made with the module, so that a resumed one keeps its moments."""
@@ -191,6 +199,10 @@ class NetworkTraining(L.LightningModule):
             "skipped_steps": self.skipped,
         }  # fmt: skip
         self.losses = []
+        if tally is not None:
+            lower = row["validation_loss"] < self.lowest
+            self.lowest, self.waited = (row["validation_loss"], 0) if lower else (self.lowest, self.waited + 1)
+            self.trainer.should_stop = self.on_plateau
         if tally is not None and row["dice_mean"] >= self.best:
             self.best = row["dice_mean"]
             checkpoints.save(self.path("best"), dict(self.average.weights), self._state())
@@ -213,6 +225,7 @@ class NetworkTraining(L.LightningModule):
             "best": self.best, "seconds": self.seconds, "precision": self.precision, "config_hash": self.config.hash(),
             "averaged": self.average.steps, "total_steps": self.total_steps, "resumed_at": self.resumed_at,
             "coarse": self.coarse_hash, "losses": self.losses, "threads": torch.get_num_threads(),
+            "lowest": self.lowest if math.isfinite(self.lowest) else None, "waited": self.waited,
         }  # fmt: skip
 
     def _save(self) -> None:

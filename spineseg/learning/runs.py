@@ -22,7 +22,7 @@ from spineseg.data.atomic import atomic_folder, write_text
 from spineseg.errors import CaseError
 
 COLUMNS = ["case", "split", "content"]  # of splits.csv
-FREE = ("training.epochs", "training.recompute")  # may change from one call to the next
+FREE = ("training.epochs", "training.recompute", "training.patience")  # may change from one call to the next
 FREE_SECTIONS = ("cluster", "inference", "order", "evaluation", "report")  # say nothing about the weights
 COMMIT = "SPINESEG_COMMIT"  # environment variable that names the commit where a copy of the code runs
 PACKAGES = ("torch", "numpy", "pandas", "lightning", "nibabel", "safetensors", "spineseg")

@@ -111,7 +111,7 @@ def _train_network(config: Config, name: str, folder, cases: dict, coarse, coars
         items = EndlessItems(config, name, stage_seed)
     module = NetworkTraining(config, name, folder, items, validation, coarse, coarse_hash)
     left = options.epochs - module.done_epochs
-    if left <= 0:
+    if left <= 0 or module.on_plateau:
         return
     runs.record_training(config)
     with warnings.catch_warnings():
