@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from spineseg.config import Config
-from spineseg.report import book
+from spineseg.report import book, execution
 from spineseg.report.api import api_page
 
 ROOT = Path(__file__).parents[1]
@@ -144,28 +144,28 @@ def test_no_notebooks_is_an_error():
 
 
 def test_kernel_of_another_environment_is_named(monkeypatch):
-    book.check_kernel()
+    execution.check_kernel()
     monkeypatch.setattr(sys, "prefix", "/somewhere/else")
     with pytest.raises(RuntimeError, match="kernel 'python3' runs in .*expected /somewhere/else"):
-        book.check_kernel()
+        execution.check_kernel()
 
 
 def test_missing_kernel_is_named():
     with pytest.raises(RuntimeError, match="knows no kernel 'no-such-kernel'"):
-        book.check_kernel("no-such-kernel")
+        execution.check_kernel("no-such-kernel")
 
 
 def test_failing_notebook_stops_the_report_and_names_cell_and_error(tmp_path):
     source = write_notebook(tmp_path / "01_a.ipynb", "1 / 0")
     (tmp_path / "out").mkdir()
     with pytest.raises(RuntimeError, match="ZeroDivisionError"):
-        book._execute(source, tmp_path / "out" / "01_a.ipynb", {"run": "x"})
+        execution.execute(source, tmp_path / "out" / "01_a.ipynb", {"run": "x"})
 
 
 def test_executed_notebook_runs_beside_the_staged_book_with_its_parameters(tmp_path):
     source = write_notebook(tmp_path / "01_a.ipynb", "from pathlib import Path\nprint(Path.cwd().name, run)")
     (tmp_path / "stage").mkdir()
-    step = book._execute(source, tmp_path / "stage" / "01_a.ipynb", {"run": "night"})
+    step = execution.execute(source, tmp_path / "stage" / "01_a.ipynb", {"run": "night"})
     assert step["notebook"] == "01_a.ipynb" and step["seconds"] > 0
     assert code_cells(tmp_path / "stage" / "01_a.ipynb")[-1].outputs[0].text == "stage night\n"
 
@@ -180,7 +180,7 @@ def test_staged_book_executes_nothing_and_leaves_views_behind(tmp_path):
 def test_widget_state_is_stripped(tmp_path):
     path = tmp_path / "a.ipynb"
     path.write_text(json.dumps({"cells": [], "metadata": {"widgets": {"x": 1}, "kernelspec": {}}}))
-    book.strip_widgets(path)
+    execution.strip_widgets(path)
     assert json.loads(path.read_text())["metadata"] == {"kernelspec": {}}
 
 

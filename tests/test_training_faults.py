@@ -138,7 +138,7 @@ def test_a_second_training_in_the_same_folder_is_refused_and_a_dead_one_holds_no
     other = subprocess.Popen([sys.executable, "-c", code, run_folder("busy")], stdout=subprocess.PIPE, text=True)
     try:
         assert other.stdout.readline() == "held\n"
-        with pytest.raises(CaseError, match=f"another process trains in it .process {other.pid}"):
+        with pytest.raises(CaseError, match=f"another process works in it .process {other.pid}"):
             train(tiny("busy", 2), "baseline")
     finally:
         other.kill()

@@ -1,7 +1,8 @@
 """The losses in use, without a one-hot tensor: sums per class come from gathering and counting.
 
 Both losses pool over the batch and the voxels before dividing. They keep the logits and nothing else for the way back:
-the gradient recomputes the softmax in chunks, so that the peak stays near the size of the logits.
+the gradient recomputes the softmax in chunks, so that the peak stays near the size of the logits. Where processes train
+together, they pool over the parts of the batch that all of them hold: the loss is that of one process with all of it.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 from functools import partial
 
 import torch
-from torch import Tensor
+from torch import Tensor, distributed
 
 CHUNK = {"cpu": 1 << 13}  # voxels whose softmax exists at one time: what a core's cache holds with 26 classes ...
 LARGE_CHUNK = 1 << 22  # ... and values of them on a GPU, where every chunk costs the start of some kernels
@@ -93,6 +94,21 @@ def _chunks(logits: Tensor, labels: Tensor):
             yield where, flat[where].float(), targets[n, start : start + size].long()
 
 
+def _processes() -> int:
+    """How many processes train together, each with an equal part of the batch."""
+    return distributed.get_world_size() if distributed.is_available() and distributed.is_initialized() else 1
+
+
+def _over_processes(*sums: Tensor) -> None:
+    """Add up sums over all processes, in place: Dice is one number for the whole batch."""
+    if _processes() == 1:
+        return
+    flat = torch.cat([s.reshape(-1).double() for s in sums])
+    distributed.all_reduce(flat)
+    for total, part in zip(sums, flat.split([s.numel() for s in sums]), strict=True):
+        total.copy_(part.view_as(total))
+
+
 class _Loss(torch.autograd.Function):
     @staticmethod
     def forward(ctx, logits: Tensor, labels: Tensor, kind: str, naming: float) -> Tensor:
@@ -119,8 +135,9 @@ class _Loss(torch.autograd.Function):
                     name_entropy -= names.sum()
                 background_on_foreground += p[0, inside].sum()
         ctx.save_for_backward(logits, labels)
-        ctx.kind = kind
-        voxels = labels.numel()
+        ctx.kind, ctx.processes = kind, _processes()
+        voxels = labels.numel() * ctx.processes
+        _over_processes(overlap, predicted, squared, counts, cross_entropy, name_entropy, background_on_foreground)
         if kind == "dice":
             bottom = squared + counts + EPSILON
             # dL/dp_k = -(2 g_k bottom - 2 overlap * 2 p_k) / bottom^2 / C
@@ -148,6 +165,7 @@ class _Loss(torch.autograd.Function):
     @staticmethod
     def backward(ctx, upstream: Tensor):
         logits, labels = ctx.saved_tensors
+        upstream = upstream * ctx.processes  # whose gradients are averaged afterwards
         gradient = torch.empty_like(logits, memory_format=torch.contiguous_format)
         flat = gradient.flatten(2)
         # with slope s = dL/dp, the way back through the softmax is dL/dz = p (s - sum(p s)); s is one value per class,

@@ -114,15 +114,16 @@ def alone(folder: Path) -> Iterator[None]:
     """
     import fcntl  # not on Windows, where nothing else here needs it
 
+    folder.mkdir(parents=True, exist_ok=True)
     path = folder / ".lock"
     with path.open("a+") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             file.seek(0)
-            found = f"another process trains in it ({file.read().strip() or 'unknown'})"
+            found = f"another process works in it ({file.read().strip() or 'unknown'})"
             remedy = "wait for it, end it, or choose another run name"
-            raise CaseError("run-busy", folder, found, "a run that nobody trains", remedy) from None
+            raise CaseError("run-busy", folder, found, "a folder of one process", remedy) from None
         file.truncate(0)
         file.write(f"process {os.getpid()} on {platform.node()}")
         file.flush()

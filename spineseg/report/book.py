@@ -1,33 +1,32 @@
 """A report: papermill runs the notebooks into a staged copy of the book, Jupyter Book prints that copy.
 
 Nothing in the checkout is touched. `_build/<run>/` receives the executed notebooks, the prose, the configuration and at
-last `html/`; `manifest.json` is written when all of it succeeded and is missing otherwise.
+last `html/`; `manifest.json` is written when all of it succeeded and is missing otherwise. A notebook that was run with
+the same code, parameters, data and networks is not run again, so a report that was cut short goes on where it was.
 """
 
 from __future__ import annotations
 
 import base64
 import datetime
-import hashlib
 import json
-import os
 import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import yaml
 
 import spineseg
 from spineseg.config import Config
+from spineseg.data.atomic import write_text
+from spineseg.learning.runs import alone
 from spineseg.paths import build_folder, run_folder
+from spineseg.report.execution import check_kernel, execute
 from spineseg.report.provenance import flat, headline, provenance_page
-from spineseg.report.view import OPEN_NOTEBOOK
+from spineseg.report.steps import Steps
 
-KERNEL = "python3"
 OVERVIEW = "fig-overview"  # name of the figure that the first page shows too
-PROSE = ("book", "_config.yml", "_toc.yml")
 RESERVED = ("html", "jupyter_execute")  # names that `jupyter-book build .` uses in the same folder
 
 
@@ -54,16 +53,29 @@ def build(config: Config, parameters: dict | None = None) -> Path:
     chosen = check_parameters(config, parameters or {}, notebooks)
     check_kernel()
     stage = build_folder(config.run)
-    manifest = stage / "manifest.json"
-    manifest.unlink(missing_ok=True)
-    stage_prose(source, stage)
-    steps = [_execute(path, stage / "notebooks" / path.name, chosen[path.name]) for path in notebooks]
-    _write_provenance(config, chosen, steps, stage)
-    take_overview(stage)
-    index = _print_book(stage)
-    numbers = headline(run_folder(config.run))
-    done = {"run": config.run, "profile": config.profile, "notebooks": steps, "html": str(index), "headline": numbers}
-    _write(manifest, json.dumps(done, indent=1))
+    manifest, index = stage / "manifest.json", stage / "html" / "index.html"
+    with alone(stage):
+        known = json.loads(manifest.read_text()) if manifest.is_file() and index.is_file() else {}
+        records, steps = Steps(config, source, stage), []
+        for notebook in notebooks:
+            step = records.begin(notebook, chosen[notebook.name])
+            if step is None:
+                if known:
+                    manifest.unlink()
+                    known = {}
+                stage_prose(source, stage, keep_views=bool(steps))
+                step = execute(notebook, stage / "notebooks" / notebook.name, chosen[notebook.name])
+                records.finish(notebook, step)
+            steps.append(step)
+        prose, numbers = records.prose(), headline(run_folder(config.run))
+        if known.get("prose") != prose:
+            manifest.unlink(missing_ok=True)
+            stage_prose(source, stage)
+            _write_provenance(config, chosen, steps, stage)
+            take_overview(stage)
+            index = _print_book(stage)
+            done = {"run": config.run, "profile": config.profile, "notebooks": steps, "html": str(index)}
+            write_text(manifest, json.dumps(done | {"prose": prose, "headline": numbers}, indent=1))
     print(f"\nreport: {index}")
     for name, value in numbers.items():
         print(f"  {name.replace('_', ' '):24} {f'{value:.3f}' if isinstance(value, float) else value}")
@@ -138,49 +150,31 @@ def changed_values(config: Config) -> dict:
     return {name: list(v) if isinstance(v, tuple) else v for name, v in present if v != usual[name]}
 
 
-def check_kernel(name: str = KERNEL) -> None:
-    """Make sure that notebooks run in this very environment.
+def stage_prose(source: Path, stage: Path, *, keep_views: bool = True) -> None:
+    """Copy the prose and the book's configuration, which is changed to print notebooks as they are.
 
-    Raises:
-        RuntimeError: If the kernel is missing or starts another environment's interpreter.
+    Args:
+        source: The checkout.
+        stage: Folder of the report.
+        keep_views: Leave the pages of volumes that notebooks have written beside the prose.
     """
-    from jupyter_client.kernelspec import NoSuchKernel
-    from jupyter_client.manager import KernelManager
-
-    remedy = f"unset JUPYTER_PATH, or run `{sys.executable} -m ipykernel install --sys-prefix --name {name}`"
-    try:
-        interpreter = KernelManager(kernel_name=name).format_kernel_cmd()[0]
-    except NoSuchKernel:
-        raise RuntimeError(f"Jupyter knows no kernel {name!r}; {remedy}") from None
-    command = [interpreter, "-c", "import sys; print(sys.prefix)"]
-    try:
-        answer = subprocess.run(command, capture_output=True, text=True, timeout=60)
-        prefix = answer.stdout.strip()
-    except OSError as error:
-        prefix = f"nothing ({error})"
-    if os.path.realpath(prefix) != os.path.realpath(sys.prefix):
-        raise RuntimeError(f"kernel {name!r} runs in {prefix}; expected {sys.prefix}; {remedy}")
-
-
-def stage_prose(source: Path, stage: Path) -> None:
-    """Copy the prose and the book's configuration, which is changed to print notebooks as they are."""
     stage.mkdir(parents=True, exist_ok=True)
-    for name in (*PROSE, "notebooks", "html"):
-        if (stage / name).is_dir():
-            shutil.rmtree(stage / name)
-    shutil.copytree(source / "book", stage / "book", ignore=shutil.ignore_patterns("views"))
+    shutil.rmtree(stage / "html", ignore_errors=True)
+    for path in sorted((stage / "book").rglob("*"), reverse=True):  # all but the views that notebooks have made
+        if not (keep_views and "views" in path.parts):
+            path.unlink() if path.is_file() else _remove_empty(path)
+    ignored = shutil.ignore_patterns("views")
+    shutil.copytree(source / "book", stage / "book", ignore=ignored, dirs_exist_ok=True)
     shutil.copy(source / "_toc.yml", stage)
     settings = yaml.safe_load((source / "_config.yml").read_text())
     settings["execute"] = {"execute_notebooks": "off"}
-    _write(stage / "_config.yml", yaml.safe_dump(settings, sort_keys=False, allow_unicode=True))
-    (stage / "notebooks").mkdir()
+    (stage / "notebooks").mkdir(exist_ok=True)
+    write_text(stage / "_config.yml", yaml.safe_dump(settings, sort_keys=False, allow_unicode=True))
 
 
-def strip_widgets(notebook: Path) -> None:
-    """Remove saved widget state: it makes a page load scripts from elsewhere and shows nothing offline."""
-    content = json.loads(notebook.read_text())
-    if content["metadata"].pop("widgets", None) is not None:
-        _write(notebook, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+def _remove_empty(folder: Path) -> None:
+    if not any(folder.iterdir()):
+        folder.rmdir()
 
 
 def take_overview(stage: Path) -> bool:
@@ -203,45 +197,9 @@ def take_overview(stage: Path) -> bool:
     return False
 
 
-def _execute(source: Path, target: Path, parameters: dict) -> dict:
-    import nbformat
-    import papermill
-    from papermill.exceptions import PapermillExecutionError
-    from traitlets.config import Config as JupyterConfig
-
-    print(f"{source.name} ...", flush=True)
-    os.environ.pop(OPEN_NOTEBOOK, None)  # the report may be started from an open notebook, its chapters are not open
-    started = time.perf_counter()
-    private = JupyterConfig(
-        {"KernelManager": {"transport_encryption": "auto"}}
-    )  # else each kernel warns that it is not
-    try:
-        # the notebook sees ../book, the staged one, and writes its views there
-        papermill.execute_notebook(
-            source,
-            target,
-            parameters,
-            kernel_name=KERNEL,
-            language="python",
-            progress_bar=False,
-            cwd=target.parent,
-            config=private,
-        )
-    except PapermillExecutionError as error:
-        raise RuntimeError(f"{target}: cell {error.exec_count} failed with {error.ename}: {error.evalue}") from error
-    # a kernel that dies late can leave a notebook that says it is complete
-    cells = nbformat.read(target, as_version=4).cells
-    silent = [c for c in cells if c.cell_type == "code" and c.source.strip() and c.execution_count is None]
-    if silent:
-        raise RuntimeError(f"{target}: {len(silent)} cells did not run, first: {silent[0].source.splitlines()[0]}")
-    strip_widgets(target)
-    digest = hashlib.sha256(source.read_bytes()).hexdigest()
-    return {"notebook": source.name, "sha256": digest, "seconds": round(time.perf_counter() - started, 1)}
-
-
 def _write_provenance(config, chosen, steps, stage):
     page = provenance_page(config, chosen, steps, run_folder(config.run), datetime.datetime.now(datetime.UTC))
-    _write(stage / "book" / "provenance.md", page)
+    write_text(stage / "book" / "provenance.md", page)
 
 
 def _print_book(stage: Path) -> Path:
@@ -273,9 +231,3 @@ def _print_book(stage: Path) -> Path:
 
 def _read_value(value):
     return yaml.safe_load(value) if isinstance(value, str) else value
-
-
-def _write(path: Path, text: str) -> None:
-    draft = path.with_name(path.name + ".part")
-    draft.write_text(text, encoding="utf-8")
-    draft.replace(path)
