@@ -79,6 +79,7 @@ class StageConfig:
     learning_rate: float = 2e-3  # peak of the cosine
     loss: str = "dice_ce_binary"  # or dice_ce, or dice (the paper's)
     naming_weight: float = 1.0  # of the cross-entropy among names (fine: phases) over vertebra voxels; not with dice
+    deep_supervision: int = 0  # levels of the decoder below full resolution that are judged too; of the fine stage
     foreground_share: float = 0.9  # patches centred on a vertebra voxel, classes drawn evenly, or on other bone
     others_share: float = 0.0  # patches centred on other bone or contrast medium, within the share above
     narrowed_share: float = 0.0  # items whose coarse scan is shown through a smaller field of view

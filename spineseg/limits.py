@@ -101,6 +101,9 @@ def check(config) -> None:
             "at least 0 and at most foreground_share, and that at most 1",
             (s.others_share, s.foreground_share),
         )
+        levels = len(s.network.channels) - 2 if stage == "fine" else 0
+        deep = 0 <= s.deep_supervision <= levels
+        need(deep, f"{stage}.deep_supervision", f"from 0 to {levels}", s.deep_supervision)
         need(s.phantoms_together >= 1, f"{stage}.phantoms_together", "1 or more", s.phantoms_together)
         endless = s.phantom_uses == 0 or (s.phantom_uses > 0 and config.cohort.layout == "phantom")
         need(endless, f"{stage}.phantom_uses", "0 or more, and 0 unless the layout is phantom", s.phantom_uses)

@@ -28,6 +28,7 @@ def box(trained, tmp_path_factory):
 def test_the_box_holds_the_runs_best_weights_rounded_to_bf16(box, trained):
     for name in ("coarse", "fine"):
         own, boxed = load_network(trained, name)[0].state_dict(), weights(name)
+        own = {k: t for k, t in own.items() if not k.startswith("lower_heads.")}  # training's alone
         assert own.keys() == boxed.keys()
         assert all(torch.equal(own[k].to(torch.bfloat16).float(), boxed[k]) for k in own)
 

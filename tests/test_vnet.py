@@ -154,3 +154,16 @@ def test_without_gradients_the_stages_add_in_place_to_the_same():
     with torch.no_grad():
         plain = network(x)
     assert torch.equal(plain, network(x).detach()) and torch.equal(x, before)
+
+
+def test_lower_heads_judge_the_decoder_and_leave_the_rest_as_it_is():
+    config = NetworkConfig(channels=(4, 8, 16), convolutions=(1, 1, 1))
+    torch.manual_seed(0)
+    plain = VNet(1, 3, config)
+    torch.manual_seed(0)
+    deep = VNet(1, 3, config, lower=1)
+    x = torch.randn(2, 1, 16, 16, 8)
+    full, half = deep.at_scales(x)
+    assert torch.equal(full, plain(x)) and torch.equal(deep(x), full)
+    assert half.shape == (2, 3, 8, 8, 4) and not half.any()  # zero at first
+    assert [y.shape for y in plain.at_scales(x)] == [full.shape]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 from pathlib import Path
@@ -61,6 +62,7 @@ def load_boxed(folder: Path | None = None) -> tuple[Config, dict[str, nn.Module]
     except ValueError as error:
         file = (folder or paths.weights_folder()) / CARD
         raise CaseError("weights-version", file, str(error), "this version's parameters", "pack them again") from error
+    config = dataclasses.replace(config, fine=dataclasses.replace(config.fine, deep_supervision=0))  # training's alone
     networks = {}
     for name in STAGES:
         networks[name] = build(config, name)
@@ -75,6 +77,7 @@ def start_from(network: nn.Module, name: str) -> None:
         ValueError: If it has another shape.
     """
     try:
-        network.load_state_dict(weights(name))
+        own = {k: t for k, t in network.state_dict().items() if k.startswith("lower_heads.")}
+        network.load_state_dict(weights(name) | own)
     except RuntimeError as error:
         raise ValueError(f"parameter 'training.start': the boxed {name} network has another shape; {error}") from None

@@ -35,7 +35,7 @@ def build(config: Config, network: str) -> VNet:
     width = window.window_high_hu - window.window_low_hu
     standard = ((window.centre_hu - window.window_low_hu) / width, window.unit_hu / width)
     inputs, outputs = (2 + LEVEL_CHANNELS, 1 + PHASES) if fine else (1, N_CLASSES)
-    return VNet(inputs, outputs, stage.network, zero_head=fine, standard=standard)
+    return VNet(inputs, outputs, stage.network, zero_head=fine, lower=stage.deep_supervision, standard=standard)
 
 
 def pad_to(image: Tensor, multiple) -> Tensor:
@@ -94,20 +94,33 @@ def upsampled(guide: Tensor, to_coarse: np.ndarray, shape) -> Tensor:
     return resample_image(guide, np.eye(4), to_coarse, shape, antialias=False)
 
 
+def fine_input(image: Tensor, guide: Tensor) -> Tensor:
+    """What the fine network sees.
+
+    Args:
+        image: `(N, 1, I, J, K)` patch in window units.
+        guide: `(N, 7, I, J, K)`, `guidance` on the patch's grid.
+
+    Returns:
+        `(N, 5, I, J, K)`: image, the coarse stage's probability of a vertebra, and its level.
+    """
+    coarse, level = guide[:, : PHASES + 1], guide[:, PHASES + 1 :]
+    vertebra = coarse[:, 1:].logsumexp(1, keepdim=True).sigmoid()
+    return torch.cat((image, vertebra, level), 1)
+
+
 def fine_logits(network: nn.Module, image: Tensor, guide: Tensor) -> Tensor:
     """Coarse logits of background and the three phases plus the fine network's correction.
 
     Args:
         network: The fine V-Net, five inputs and four outputs.
-        image: `(N, 1, I, J, K)` patch in window units.
-        guide: `(N, 7, I, J, K)`, `guidance` on the patch's grid.
+        image: As of `fine_input`.
+        guide: As of `fine_input`.
 
     Returns:
         float32 `(N, 4, I, J, K)`; the coarse logits as they are while the network gives zeros.
     """
-    coarse, level = guide[:, : PHASES + 1], guide[:, PHASES + 1 :]
-    vertebra = coarse[:, 1:].logsumexp(1, keepdim=True).sigmoid()
-    return coarse + network(torch.cat((image, vertebra, level), 1)).float()
+    return guide[:, : PHASES + 1] + network(fine_input(image, guide)).float()
 
 
 def named(logits: Tensor, names: Tensor) -> Tensor:

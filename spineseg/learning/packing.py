@@ -19,6 +19,7 @@ from spineseg.learning.cascade import STAGES
 from spineseg.learning.training import load_network
 
 DEPENDS_ON = ("preparation.", "guidance.", "coarse.network.", "coarse.patch", "fine.network.")  # to be run at all
+LOWER = "lower_heads."  # of a network: heads that only training uses
 STATE = ("epochs", "steps", "skipped", "seconds", "precision")  # of a checkpoint, kept in the card
 
 
@@ -43,7 +44,9 @@ def pack(config: Config, folder: Path | None = None) -> Path:
     networks = {}
     for name in STAGES:
         network, state = load_network(config, name)
-        payload = save_bytes({k: t.to(torch.bfloat16).contiguous() for k, t in network.state_dict().items()})
+        payload = save_bytes(
+            {k: t.to(torch.bfloat16).contiguous() for k, t in network.state_dict().items() if LOWER not in k}
+        )
         with atomic_path(folder / f"{name}.safetensors") as temporary:
             temporary.write_bytes(payload)
         networks[name] = {"sha256": hashlib.sha256(payload).hexdigest()} | {k: state[k] for k in STATE}

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections import OrderedDict
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from spineseg.config import Config, StageConfig
-from spineseg.learning.cascade import coarse_logits, fine_logits, guidance, named, phases, upsampled
+from spineseg.learning.cascade import PHASES, coarse_logits, fine_input, fine_logits, guidance, named, phases, upsampled
 from spineseg.learning.losses import loss_by_name
 
 KEPT_BYTES = 2**30  # of guidance, on the device; the whole demo cohort fits
@@ -37,6 +38,12 @@ class Naming:
         return self._loss(logits, batch["labels"]), logits[0].argmax(0)
 
 
+def majority(labels: Tensor, step: int) -> Tensor:
+    """Phase that fills most of each block of `step`-cubed voxels: `(N, I, J, K)` to `(N, I / step, ...)`."""
+    shares = F.avg_pool3d(F.one_hot(labels.long(), 1 + PHASES).movedim(-1, 1).float(), step)
+    return shares.argmax(1)
+
+
 class Outlining:
     """Background and three phases: the fine stage.
 
@@ -55,8 +62,19 @@ class Outlining:
         self.coarse = self.coarse.to(device)
 
     def loss(self, network: nn.Module, batch: dict) -> Tensor:
-        """Scalar loss of a batch."""
-        return self._loss(fine_logits(network, batch["image"], self.guide(batch)), phases(batch["labels"]))
+        """Scalar loss of a batch. A level of the decoder that is judged too counts half of the one above it; all
+        weights add up to one.
+
+        Source:
+            Lee, Xie, Gallagher, Zhang, Tu: Deeply-Supervised Nets, 2015, arXiv 1409.5185; weights as in nnU-Net.
+        """
+        guide, labels = self.guide(batch), phases(batch["labels"])
+        coarse, total, weights = guide[:, : PHASES + 1], 0.0, 0.0
+        for k, correction in enumerate(network.at_scales(fine_input(batch["image"], guide))):
+            here, target = (F.avg_pool3d(coarse, 2**k), majority(labels, 2**k)) if k else (coarse, labels)
+            total = total + 0.5**k * self._loss(here + correction.float(), target)
+            weights += 0.5**k
+        return total / weights
 
     def judge(self, network: nn.Module, batch: dict) -> tuple[Tensor, Tensor]:
         """Loss of a single item, and its labels `(I, J, K)`, the coarse names that fit the phases."""

@@ -140,6 +140,7 @@ class VNet(nn.Module):
         out_channels: Classes, background included.
         config: Channels, convolutions, kernel, norm.
         zero_head: Start the last layer at zero, so that the network begins as a correction of nothing.
+        lower: Levels of the decoder below full resolution that have a head of their own, which starts at zero.
         standard: Value that is 0 and length that is 1 to the network, in units of the first channel, the image. A CT
             window from air to metal leaves bone and muscle a tenth apart, which a network is slow to learn from.
 
@@ -151,7 +152,7 @@ class VNet(nn.Module):
     recompute = False
 
     def __init__(
-        self, in_channels: int, out_channels: int, config: NetworkConfig, *, zero_head: bool = False,
+        self, in_channels: int, out_channels: int, config: NetworkConfig, *, zero_head: bool = False, lower: int = 0,
         standard: tuple[float, float] = (0.0, 1.0),
     ):  # fmt: skip
         super().__init__()
@@ -169,9 +170,11 @@ class VNet(nn.Module):
             self.decoder.append(Stage(2 * width, 2 * width, count, config))
             below = 2 * width
         self.head = Conv3d(below, out_channels, 1)
-        if zero_head:
-            nn.init.zeros_(self.head.weight)
-            nn.init.zeros_(self.head.bias)
+        # made last, so that the others begin alike with and without them
+        self.lower_heads = nn.ModuleList(Conv3d(2 * width, out_channels, 1) for width in widths[1 : 1 + lower])
+        for head in [*([self.head] if zero_head else []), *self.lower_heads]:
+            nn.init.zeros_(head.weight)
+            nn.init.zeros_(head.bias)
 
     @property
     def multiple(self) -> int:
@@ -190,6 +193,15 @@ class VNet(nn.Module):
         Raises:
             ValueError: If a side length does not divide by `multiple`.
         """
+        return self.head(self._decoded(x)[-1])
+
+    def at_scales(self, x: Tensor) -> list[Tensor]:
+        """Logits as of `forward`, and those of the lower heads: `(N, out_channels, I / 2, J / 2, K / 2)` and so on."""
+        heads = [self.head, *self.lower_heads]
+        return [head(y) for head, y in zip(heads, reversed(self._decoded(x)), strict=False)]
+
+    def _decoded(self, x: Tensor) -> list[Tensor]:
+        """Outputs of the decoder's levels, the finest one last."""
         if any(n % self.multiple for n in x.shape[2:]):
             raise ValueError(f"side lengths must divide by {self.multiple}, got {tuple(x.shape[2:])}; pad the input")
         zero, unit = self.standard
@@ -198,9 +210,11 @@ class VNet(nn.Module):
         for down, stage in zip(self.down[:-1], self.encoder[1:-1], strict=True):
             skips.append(self._run(nn.Sequential(down, stage), skips[-1]))
         y = self._run(nn.Sequential(self.down[-1], self.encoder[-1]), skips[-1])
+        levels = []
         for up, stage, skip in zip(self.up, self.decoder, reversed(skips), strict=True):
             y = self._run(partial(_ascend, up, stage), y, skip)
-        return self.head(y)
+            levels = [*levels[-len(self.lower_heads) :], y] if len(self.lower_heads) else [y]
+        return levels
 
     def _run(self, level: Callable, *inputs: Tensor) -> Tensor:
         if self.recompute and torch.is_grad_enabled():
