@@ -2,6 +2,7 @@
 
 import json
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -11,6 +12,8 @@ import warnings
 import pytest
 import torch
 
+from spineseg.cli import main
+from spineseg.config import Config
 from spineseg.errors import CaseError, Interrupted, OutOfMemory
 from spineseg.learning import checkpoints, runs
 from spineseg.learning.module import NetworkTraining
@@ -224,3 +227,51 @@ def test_a_network_on_a_plateau_is_trained_no_further(tiny, monkeypatch):
     assert train(tiny("plateau", 6, **plateau), "baseline")["epoch"].max() == 4
     assert train(tiny("plateau", 6, **plateau), "baseline")["epoch"].max() == 4  # and not when asked again
     assert train(tiny("plateau", 6, **(plateau | {"training.patience": 0})), "baseline")["epoch"].max() == 6
+
+
+def test_a_killed_maker_of_phantoms_is_named_with_its_likely_cause(monkeypatch):
+    from concurrent.futures import Future
+    from concurrent.futures.process import BrokenProcessPool
+
+    from spineseg.learning import endless
+
+    class Broken:
+        def submit(self, *_):
+            future = Future()
+            future.set_exception(BrokenProcessPool("gone"))
+            return future
+
+    monkeypatch.setattr(endless, "ProcessPoolExecutor", lambda *_, **__: Broken())
+    supply = endless.EndlessItems(Config.load("smoke", **{"fine.phantom_uses": 1}), "fine", 0)
+    with pytest.raises(RuntimeError, match="want of memory; lower --cluster.makers"):
+        supply[0]
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (Interrupted("fine, epoch 3", signal.SIGTERM), 143),
+        (Interrupted("fine, epoch 3", signal.SIGINT), 130),
+        (OutOfMemory("too large"), 3),
+        (CaseError("run-busy", "runs/a", "busy", "idle", "wait"), 1),
+    ],
+)
+def test_each_end_has_its_own_exit_status_and_one_line(monkeypatch, capsys, error, status):
+    def end(*_):
+        raise error
+
+    monkeypatch.setattr("spineseg.learning.training.train", end)
+    assert main(["train", "--profile", "smoke", "--method", "baseline"]) == status
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1 and str(error) in said
+    assert str(pickle.loads(pickle.dumps(error))) == str(error)
+
+
+def test_a_run_that_cannot_be_written_is_named(tiny, home):
+    if os.geteuid() == 0:
+        (home / "runs").mkdir(exist_ok=True)
+        (home / "runs" / "blocked").write_text("a file where the folder should be")  # root may write anywhere
+    else:
+        (home / "runs" / "blocked").mkdir(parents=True, mode=0o500)
+    with pytest.raises(OSError, match="blocked"):
+        train(tiny("blocked", 1), "baseline")
