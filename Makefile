@@ -63,7 +63,7 @@ api: $(STAMP)  ## list the package's modules on the book's API page
 	$(BIN)/python -m spineseg.report.api > book/api.md
 
 lab: $(STAMP)  ## open the notebooks in JupyterLab
-	$(BIN)/jupyter lab notebooks
+	$(BIN)/jupyter lab --ServerApp.ip=127.0.0.1 --ServerApp.allow_remote_access=False notebooks
 
 # the other libraries are for measuring beside alone; the package never imports them
 BENCH_STAMP := $(VENV)/.bench-installed

@@ -7,13 +7,13 @@ import hashlib
 import json
 from pathlib import Path
 
-from safetensors.torch import load as load_bytes
 from torch import Tensor, nn
 
 from spineseg import paths
 from spineseg.config import Config
 from spineseg.errors import CaseError
 from spineseg.learning.cascade import STAGES, build
+from spineseg.learning.checkpoints import tensors_of
 
 CARD, HISTORY = "weights.json", "history.csv"
 
@@ -47,7 +47,7 @@ def weights(name: str, folder: Path | None = None) -> dict[str, Tensor]:
     if hashlib.sha256(payload).hexdigest() != known:
         found = "other bytes than were packed" if payload else "no such file"
         raise CaseError("weights-damaged", path, found, f"sha256 {known[:12]}", "check the file out again")
-    return {key: tensor.float() for key, tensor in load_bytes(payload).items()}
+    return {key: tensor.float() for key, tensor in tensors_of(payload, path).items()}
 
 
 def load_boxed(folder: Path | None = None) -> tuple[Config, dict[str, nn.Module], dict[str, str]]:

@@ -10,6 +10,7 @@ import warnings
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load as load_bytes
 from safetensors.torch import save as save_bytes
 from torch import Tensor
@@ -79,8 +80,21 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict]:
     digest = hashlib.sha256(payload).hexdigest()
     for known in (state, state.get(BEFORE) or {}):
         if known.get("sha256") == digest:
-            return load_bytes(payload), {k: v for k, v in known.items() if k != BEFORE}
+            return tensors_of(payload, path), {k: v for k, v in known.items() if k != BEFORE}
     raise CaseError("checkpoint-damaged", path, "other bytes than were written", "the recorded sha256", remedy)
+
+
+def tensors_of(payload: bytes, path: Path) -> dict[str, Tensor]:
+    """Tensors by name of the bytes of a safetensors file.
+
+    Raises:
+        CaseError: If they are no such file; it names `path`.
+    """
+    try:
+        return load_bytes(payload)
+    except SafetensorError as error:
+        remedy = "bring the file back from a copy"
+        raise CaseError("weights-damaged", path, f"no safetensors ({error})", "safetensors", remedy) from None
 
 
 def latest(path: Path, keep: Path) -> tuple[dict[str, Tensor], dict] | None:

@@ -8,7 +8,6 @@ import warnings
 from pathlib import Path
 
 import lightning as L
-import psutil
 import torch
 from torch.utils.data import Dataset
 from tqdm import tqdm
@@ -155,6 +154,8 @@ class NetworkTraining(L.LightningModule):
         if self.device.type == "cuda":
             room = torch.cuda.get_device_properties(self.device).total_memory
         else:
+            import psutil  # here, not above: training needs this module on machines that have little else
+
             room = psutil.virtual_memory().available
         return remedy(self.config, self.name, bf16=self.precision == "bf16", room_gb=room / 1e9)
 

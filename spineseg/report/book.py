@@ -20,6 +20,7 @@ import yaml
 import spineseg
 from spineseg.config import Config
 from spineseg.data.atomic import write_text
+from spineseg.data.fetch.credentials import refuse_logins
 from spineseg.learning.runs import alone
 from spineseg.paths import build_folder, run_folder
 from spineseg.report.execution import check_kernel, execute
@@ -43,8 +44,8 @@ def build(config: Config, parameters: dict | None = None) -> Path:
         `_build/<run>/html/index.html`.
 
     Raises:
-        ValueError: If no notebook declares a parameter (the known ones are listed), a value is impossible, or the name
-            of the run is taken by Jupyter Book itself. Raised before anything runs.
+        ValueError: If no notebook declares a parameter (the known ones are listed), one is impossible or a login, or
+            the name of the run is taken by Jupyter Book itself. Raised before anything runs.
         FileNotFoundError: If the notebooks are not found.
         RuntimeError: If the kernel belongs to another environment, a notebook fails, or the book has a warning.
     """
@@ -126,7 +127,8 @@ def check_parameters(config: Config, parameters: dict, notebooks: list[Path]) ->
         raise FileNotFoundError("no notebooks/NN_name.ipynb found; the checkout is not complete")
     if config.run in RESERVED or config.run.startswith(".") or Path(config.run).name != config.run:
         raise ValueError(f"run must be a plain folder name other than {', '.join(RESERVED)}, got {config.run!r}")
-    values = {name: _read_value(value) for name, value in parameters.items()}
+    refuse_logins(parameters)
+    values = {name: _read_value(name, value) for name, value in parameters.items()}
     for name, fixed in (("profile", config.profile), ("run", config.run)):
         if values.setdefault(name, fixed) != fixed:
             raise ValueError(f"parameter {name!r} is {fixed!r} already, got {values[name]!r}; give it once")
@@ -229,5 +231,10 @@ def _print_book(stage: Path) -> Path:
     return stage / "html" / "index.html"
 
 
-def _read_value(value):
-    return yaml.safe_load(value) if isinstance(value, str) else value
+def _read_value(name: str, value):
+    try:
+        return yaml.safe_load(value) if isinstance(value, str) else value
+    except yaml.YAMLError as error:
+        reason = str(error).splitlines()[0]
+        message = f"parameter {name!r} must be plain YAML, such as 70 or [1, 2], got {value!r}"
+        raise ValueError(f"{message}; {reason}") from None

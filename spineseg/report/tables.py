@@ -10,6 +10,7 @@ from spineseg.anatomy.labels import IDS, VERTEBRAE
 from spineseg.data.audit import Audit, Severity
 from spineseg.evaluation.surfaces import within
 
+pd.set_option("styler.format.escape", "html")  # else a `.style` table shows names of files as live markup
 _AIR_HU, _SHELL_VOXELS, _NEAR_MM = -700.0, 1, 12.0
 
 

@@ -29,6 +29,9 @@ _NIIVUE = Path(__file__).parents[2] / "book" / "_static" / "niivue.js"
 def view(ct_hu, labels, affine, *, backend="ipyniivue"):
     """Interactive view for JupyterLab.
 
+    A scan that may hold a head (it shows a neck, or its labels are not given) is drawn in slices alone: skin in 3D is a
+    face, and a face is a name.
+
     Args:
         ct_hu: `(I, J, K)` HU.
         labels: Label map of the same shape, 0..25; None shows the scan alone.
@@ -212,8 +215,13 @@ def _niivue_source():
     return _NIIVUE.read_text().replace("</script", "<\\/script")
 
 
+def _may_hold_a_head(labels) -> bool:
+    neck = [i for name, i in IDS.items() if name.startswith("C")]
+    return labels is None or bool(np.isin(labels, neck).any())
+
+
 def _view_niivue(ct_hu, labels, affine):
-    from ipyniivue import NiiVue
+    from ipyniivue import NiiVue, ShowRender
 
     folder = Path(tempfile.mkdtemp(prefix="spineseg-view-"))
     low, high = Config().preparation.window_low_hu, Config().preparation.window_high_hu
@@ -222,7 +230,8 @@ def _view_niivue(ct_hu, labels, affine):
     if labels is not None:
         (folder / "labels.nii.gz").write_bytes(_nifti_bytes(np.asarray(labels, np.uint8), affine))
         volumes.append({"path": folder / "labels.nii.gz", "opacity": 0.7})
-    widget = NiiVue(height=480)
+    options = {"multiplanar_show_render": ShowRender.NEVER} if _may_hold_a_head(labels) else {}
+    widget = NiiVue(height=480, **options)
     widget.load_volumes(volumes)
     if labels is not None:
         widget.volumes[1].set_colormap_label(_palette())
@@ -238,7 +247,7 @@ def _view_itk(ct_hu, labels, affine):
     # ITK lists axes from K to I; it shows sizes in mm, not the place in the patient
     images = {k: to_ngff_image(np.ascontiguousarray(v.T), dims=tuple("zyx"), scale=scale) for k, v in images.items()}
     try:
-        return itk_view(**images)
+        return itk_view(**images, **({"view_mode": "ZPlane"} if _may_hold_a_head(labels) else {}))
     except AttributeError as error:  # its connection to JupyterLab is None
         message = "itkwidgets found no JupyterLab to draw in; open the notebook there, with a network connection"
         raise RuntimeError(f"{message}, or use backend='ipyniivue'") from error

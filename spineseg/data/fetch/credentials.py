@@ -7,8 +7,9 @@ import contextlib
 import json
 import logging
 import os
+import re
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from urllib.parse import quote
 
@@ -19,6 +20,7 @@ HOW = (
     "kaggle.com/settings offers as ~/.kaggle/kaggle.json and chmod 600 it"
 )
 HIDDEN = "<hidden>"
+LOGIN = re.compile(r"token|secret|passw|credential|api_?key|(^|[._])key$", re.IGNORECASE)  # in names of parameters
 
 
 class Secrets:
@@ -31,7 +33,7 @@ class Secrets:
     __slots__ = ("_values",)
 
     def __init__(self, *values: str):
-        forms = {form for value in values if value for form in (value, quote(value, safe=""))}
+        forms = {form for value in values if value for form in (value, quote(value), quote(value, safe=""))}
         self._values = tuple(sorted(forms, key=len, reverse=True))
 
     def __repr__(self) -> str:
@@ -99,6 +101,26 @@ def kaggle_secrets() -> Secrets:
         found, expected = "not the file that Kaggle offers", "JSON with username and key"
         raise CaseError("credentials", path, found, expected, "save it again from kaggle.com/settings")
     return secrets
+
+
+def refuse_logins(parameters: Mapping[str, object]) -> None:
+    """Refuse parameters that are a login: an executed notebook and the report's provenance print all of them.
+
+    Args:
+        parameters: Values by name.
+
+    Raises:
+        ValueError: If a name, also one inside a value, says that it is one, or a value holds the login of this machine.
+            The value is not shown.
+    """
+    known = Secrets()
+    with contextlib.suppress(CaseError):  # a file that cannot be used is no matter of a report
+        known = kaggle_secrets()
+    for name, value in parameters.items():
+        inside = map(str, value) if isinstance(value, Mapping) else re.findall(r"[\w.]+(?=[\"']?\s*:)", str(value))
+        text = f"{name} {value}"
+        if any(map(LOGIN.search, (name, *inside))) or known.scrub(text) != text:
+            raise ValueError(f"parameter {known.scrub(name)!r} is a login, which the report would print; {HOW}")
 
 
 def _legacy(path: Path) -> Secrets | None:
