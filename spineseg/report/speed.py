@@ -204,7 +204,9 @@ def gpu_table(rows: pd.DataFrame) -> pd.DataFrame:
         "slower": "MONAI V-Net / this", "tflop_per_s": "TFLOP/s", "roofline_share": "share of the roofline",
         "peak_gb": "peak (GB)", "predicted_gb": "foretold (GB)",
     }  # fmt: skip
-    return rows.rename(columns=names)[list(names.values())].set_index(["network", "side of the patch", "batch", "type"])
+    index = ["network", "side of the patch", "batch", "type"]
+    table = rows.rename(columns=names)[list(names.values())].set_index(index)
+    return table.map(lambda value: "-" if np.isnan(value) else f"{value:.3g}")
 
 
 def gpu_words(answer: dict, rows: pd.DataFrame) -> dict:
