@@ -10,6 +10,7 @@ import tyro
 
 from spineseg.config import ClusterConfig, Config
 from spineseg.errors import CaseError, Interrupted, OutOfMemory
+from spineseg.options import full_name, take
 
 Positional = tyro.conf.Positional
 USER_ERROR, CASE_ERROR, MEMORY_ERROR, SIGNALLED = 2, 1, 3, 128
@@ -256,13 +257,13 @@ def _status(error: Exception) -> int:
 
 def _configured(name: str, words: list[str]):
     """Parse every field of the configuration, with the chosen profile's values as defaults."""
-    words = [_full_name(word) for word in words]
+    words = [full_name(word) for word in words]
     extra = {"train": ("--method", "both"), "report": ("-p", [])}.get(name)
-    own, rest = _take(words, extra[0], 2 if name == "report" else 1) if extra else ([], words)
-    dry, rest = _take(rest, "--dry-run", 0) if name == "train" else ([], rest)
-    fork, rest = _take(rest, "--fork", 1) if name == "train" else ([], rest)
-    profile, _ = _take(rest, "--profile", 1)
-    run, _ = _take(rest, "--run", 1)
+    own, rest = take(words, extra[0], 2 if name == "report" else 1) if extra else ([], words)
+    dry, rest = take(rest, "--dry-run", 0) if name == "train" else ([], rest)
+    fork, rest = take(rest, "--fork", 1) if name == "train" else ([], rest)
+    profile, _ = take(rest, "--profile", 1)
+    run, _ = take(rest, "--run", 1)
     default = Config.load(profile[-1][0] if profile else "smoke", run[-1][0] if run else "")
     about = COMMANDS[name].__doc__ + {
         "prepare": "\n\nAlso: --workers N, --scheduler ADDRESS for the same of --cluster.",
@@ -275,33 +276,6 @@ def _configured(name: str, words: list[str]):
     if name == "train":
         return config, own[-1][0] if own else "both", bool(dry), fork[-1][0] if fork else ""
     return (config, [tuple(pair) for pair in own]) if name == "report" else (config,)
-
-
-SHORT = {"--epochs": "--training.epochs", "--scheduler": "--cluster.scheduler", "--workers": "--cluster.workers"}
-
-
-def _full_name(word: str) -> str:
-    option, equals, value = word.partition("=")
-    return SHORT.get(option, option) + equals + value
-
-
-def _take(words: list[str], option: str, count: int) -> tuple[list[list[str]], list[str]]:
-    """Values of each occurrence of an option, and the words without them."""
-    taken, rest, i = [], [], 0
-    while i < len(words):
-        if words[i] == option:
-            values = words[i + 1 : i + 1 + count]
-            if len(values) < count:
-                raise ValueError(f"{option} needs {count} value{'s' * (count > 1)}, got {len(values)}")
-            taken.append(values)
-            i += 1 + count
-        elif words[i].startswith(f"{option}=") and count == 1:
-            taken.append([words[i].partition("=")[2]])
-            i += 1
-        else:
-            rest.append(words[i])
-            i += 1
-    return taken, rest
 
 
 if __name__ == "__main__":

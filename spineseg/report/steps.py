@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.metadata
 import json
 import platform
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from spineseg import paths
 from spineseg.config import Config
 from spineseg.data.atomic import write_text
 from spineseg.data.digest import hash_files
+from spineseg.learning.runs import PACKAGES
 
 NETWORKS = "*-best.json"  # of a run: each has the sha256 of its weights
 
@@ -80,9 +82,10 @@ class Steps:
         return self.stage / "steps" / f"{notebook.stem}.json"
 
     def _world(self) -> str:
-        """Hash of code, of measurements that come with it, and of data that is not made from the configuration."""
+        """Hash of code, libraries, measurements that come with the code, and data not made from the configuration."""
         folders = (self.source / "spineseg", self.source / "benchmarks", self.source / "data" / "weights")
         code = [p for f in folders for p in sorted(f.rglob("*")) if p.suffix in (".py", ".json", ".csv", ".css", ".js")]
+        versions = [platform.python_version(), *(f"{name} {importlib.metadata.version(name)}" for name in PACKAGES)]
         cohort, real = self.config.cohort, paths.real_ct_folder()
         raw = [] if cohort.layout == "phantom" else [paths.raw_folder(cohort.folder)]
         data = [
@@ -91,9 +94,7 @@ class Steps:
             for p in sorted(f.rglob("*"))
             if p.is_file()
         ]
-        return _hash(
-            hash_files(code), json.dumps(self.config.to_dict(), sort_keys=True), platform.python_version(), *data
-        )
+        return _hash(hash_files(code), json.dumps(self.config.to_dict(), sort_keys=True), *versions, *data)
 
 
 def _hash(*parts: str | bytes) -> str:
