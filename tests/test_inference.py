@@ -7,7 +7,8 @@ import torch
 from conftest import column_of_vertebrae
 
 from spineseg.data import cohort, nifti
-from spineseg.learning.inference import Predictor, predict_cohort, predictions_folder
+from spineseg.learning.inference import Predictor
+from spineseg.learning.predicting import predict_cohort, predictions_folder
 
 
 @pytest.mark.parametrize("method", ["baseline", "cascade"])

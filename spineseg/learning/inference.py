@@ -3,36 +3,27 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from spineseg import paths
 from spineseg.config import Config
 from spineseg.data import nifti
-from spineseg.data.atomic import write_text
-from spineseg.data.digest import code_version, hash_files
 from spineseg.data.geometry import back_to_original, resample_labels
 from spineseg.data.store import PreparedCase, prepare_arrays
 from spineseg.errors import CaseError
 from spineseg.learning import runs
 from spineseg.learning.allocator import give_back, keep_large_blocks
 from spineseg.learning.assembly import Found, assemble, by_label
-from spineseg.learning.boxed import card, load_boxed
+from spineseg.learning.boxed import load_boxed
 from spineseg.learning.cascade import PHASES, coarse_logits, fine_logits, guidance, upsampled
 from spineseg.learning.precision import bf16_pays
-from spineseg.learning.review import vertebra_table
 from spineseg.learning.second_look import logits_from_labels
 from spineseg.learning.training import METHODS, load_network
 from spineseg.learning.windows import averaged, label_by_windows, likeliest, wanted
-
-BOXED = "boxed"  # as a method: the networks that come with the project, whatever the run
 
 
 @dataclass(frozen=True)
@@ -94,11 +85,6 @@ class Predictor:
                 raise CaseError("checkpoint-pair", file, found, wanted, "train the cascade again; it goes on from here")
             own[name] = state["sha256"]
         return cls(config, networks, precision, device)
-
-    @classmethod
-    def of(cls, config: Config, method: str) -> Predictor:
-        """The networks of a run's method, or those that come with the project if that is `boxed`."""
-        return cls.boxed() if method == BOXED else cls.of_run(config, method)
 
     @classmethod
     def boxed(cls, device: str = "") -> Predictor:
@@ -197,70 +183,3 @@ class Predictor:
         give_back()
         pieces = back_to_original(torch.from_numpy(found.pieces), scan.affine, volume.affine, volume.array.shape)
         return Prediction(dataclasses.replace(found, pieces=np.asarray(pieces)), volume.affine)
-
-
-def predict_files(
-    predictor: Predictor, files: dict[str, Path], folder: Path, *, label: str = "predict"
-) -> pd.DataFrame:
-    """Predict CTs whose label map is not in `folder` yet.
-
-    Args:
-        predictor: The networks.
-        files: CT by case name.
-        folder: Gets `<case>.nii.gz` each.
-        label: Of the progress bar.
-
-    Returns:
-        `case, prediction` with the path of each label map.
-
-    Raises:
-        CaseError: If a CT cannot be used.
-    """
-    rows = []
-    for case, ct in tqdm(files.items(), desc=label, unit="scan", mininterval=2.0):
-        target = folder / f"{case}.nii.gz"
-        if not target.is_file() or target.stat().st_mtime < Path(ct).stat().st_mtime:
-            prediction = predictor(nifti.read_ct(ct))
-            table = vertebra_table(prediction.found, prediction.affine, predictor.config.inference.sure)
-            write_text(folder / f"{case}_vertebrae.csv", table.to_csv(index=False))
-            nifti.write(target, prediction.labels, prediction.affine)
-        rows.append({"case": case, "prediction": target})
-    return pd.DataFrame(rows, columns=["case", "prediction"])
-
-
-def predict_cohort(config: Config, method: str, cases: pd.DataFrame, which: str = "test") -> pd.DataFrame:
-    """Predict the cases of one split with a trained method of the run, or only those still missing.
-
-    Predictions are kept under a hash of what made them, so more training does not meet old label maps.
-
-    Args:
-        config: Names the run.
-        method: `baseline` or `cascade`.
-        cases: `case, ct` of the cohort.
-        which: Split.
-
-    Returns:
-        `case, prediction` with the path of each label map.
-    """
-    folder = paths.run_folder(config.run)
-    splits = pd.read_csv(folder / "splits.csv", dtype=str)
-    chosen = splits.case[splits.split == which]
-    files = cases.assign(case=cases.case.astype(str)).set_index("case").ct[chosen].to_dict()
-    predictor = Predictor.of_run(config, method)
-    return predict_files(predictor, files, predictions_folder(config, method), label=method)
-
-
-def predictions_folder(config: Config, method: str) -> Path:
-    """Folder of the label maps of a method as it is trained and set now: `predictions/<method>-<key>` of the run.
-
-    Besides the run's methods there is `boxed`. The key is a hash of the weights, of the inference and preparation
-    settings and of the sources that use them.
-    """
-    if method == BOXED:
-        states = [network["sha256"] for network in card()["networks"].values()]
-    else:
-        states = [load_network(config, name)[1]["sha256"] for name in METHODS[method]]
-    sources = hash_files(sorted(Path(__file__).parent.glob("*.py")))
-    parts = [*states, config.hash("inference", "order", "preparation"), code_version(), sources]
-    key = hashlib.sha256("/".join(parts).encode()).hexdigest()[:10]
-    return paths.run_folder(config.run) / "predictions" / f"{method}-{key}"

@@ -26,7 +26,7 @@ from spineseg.evaluation.incomplete import unjudged
 from spineseg.evaluation.scores import case_scores, score_case
 from spineseg.evaluation.tables import summary
 from spineseg.evaluation.volumes import whole_scan
-from spineseg.learning.inference import Predictor, predict_cohort, predict_files, predictions_folder
+from spineseg.learning.predicting import predict_cohort, predict_files, predictions_folder
 from spineseg.learning.training import METHODS
 from spineseg.report.score_tables import RULES
 
@@ -141,7 +141,7 @@ def evaluate_real(config: Config, method: str = "cascade") -> pd.DataFrame:
     if not files:
         return pd.DataFrame()
     target = predictions_folder(config, method) / "real"
-    predicted = predict_files(Predictor.of(config, method), files, target, label="real")
+    predicted = predict_files(config, method, files, target, label="real")
     tables = []
     for case, prediction in zip(predicted.case, predicted.prediction, strict=True):
         mask = folder / f"{case}_seg.nii.gz"

@@ -19,7 +19,7 @@ from spineseg.data.splits import split
 from spineseg.data.store import Store
 from spineseg.evaluation.ceiling import resolution_ceiling
 from spineseg.learning.cascade import build
-from spineseg.learning.inference import predict_cohort
+from spineseg.learning.predicting import predict_cohort
 from spineseg.learning.training import METHODS, train
 from spineseg.learning.vnet import count_parameters
 from spineseg.paths import run_folder
