@@ -83,6 +83,7 @@ class StageConfig:
     foreground_share: float = 0.9  # patches centred on a vertebra voxel, classes drawn evenly, or on other bone
     others_share: float = 0.0  # patches centred on other bone or contrast medium, within the share above
     narrowed_share: float = 0.0  # items whose coarse scan is shown through a smaller field of view
+    altered_share: float = 0.0  # items of the coarse stage whose surroundings are hidden, faint or moved
     phantom_uses: int = 0  # items from each phantom that is made while training goes on; 0: the cohort's cases instead
     phantoms_together: int = 12  # that items are drawn from at one time; as many again are being made
 
@@ -218,10 +219,12 @@ class Config:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Config:
-        """Rebuild a configuration that `to_dict` wrote.
+        """Rebuild a configuration that `to_dict` wrote, of this version or an older one.
+
+        What an older version did not have takes its default, which does what that version did.
 
         Raises:
-            ValueError: If a name is unknown or missing, or a value is impossible.
+            ValueError: If a name is unknown, or a value is impossible.
         """
         return _rebuild(cls, cls(), values, "").checked()
 
@@ -247,15 +250,15 @@ class Config:
 
 def _rebuild(kind: type, default, values: dict[str, Any], prefix: str):
     names = [f.name for f in dataclasses.fields(kind)]
-    if unlike := sorted(set(names) ^ set(values)):
-        raise ValueError(f"written by another version: {', '.join(prefix + n for n in unlike)} unknown or missing")
+    if unknown := sorted(set(values) - set(names)):
+        raise ValueError(f"written by another version: {', '.join(prefix + n for n in unknown)} unknown here")
     parts = {}
     for name, value in values.items():
         known = getattr(default, name)
         nested = dataclasses.is_dataclass(known)
         full = f"{prefix}{name}"
         parts[name] = _rebuild(type(known), known, value, f"{full}.") if nested else _cast(full, known, value)
-    return kind(**parts)
+    return dataclasses.replace(default, **parts)
 
 
 def _replace(node, full: str, parts: list[str], value):

@@ -94,6 +94,8 @@ def check(config) -> None:
         need(same, f"{stage}.network.convolutions", "as many as channels", s.network.convolutions)
         need(s.batch >= 1 and s.steps_per_epoch >= 1, f"{stage}.batch", "1 or more", (s.batch, s.steps_per_epoch))
         need(0 <= s.narrowed_share <= 1, f"{stage}.narrowed_share", "in [0, 1]", s.narrowed_share)
+        altered = 0 <= s.altered_share <= (stage == "coarse")
+        need(altered, f"{stage}.altered_share", "in [0, 1], and 0 but for the coarse stage", s.altered_share)
         shares = 0 <= s.others_share <= s.foreground_share <= 1
         need(
             shares,

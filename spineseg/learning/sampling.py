@@ -17,6 +17,7 @@ from spineseg.data.geometry import resample_image, resample_labels
 from spineseg.data.store import Store
 from spineseg.learning.augment import Intensity, pose
 from spineseg.learning.narrowing import draw_around, draw_near_spine, draw_smaller
+from spineseg.learning.surround import altered
 
 BRIGHT_HU = 130.0  # of a coarse voxel that holds bone or contrast medium
 
@@ -159,6 +160,8 @@ class WholeScans(Dataset):
         grid = pose(rng, self.training, centre, shape)
         target = padded(shape, self.stage.patch)
         image, labels = moved(case.coarse_image, case.coarse_labels, grid, shape.tolist())
+        if self.stage.altered_share and rng.random() < self.stage.altered_share:
+            image = altered(rng, image, labels, float(np.mean(spacing_of(case.coarse_affine))))
         image = Intensity.draw(rng, self.training)(image, blur=False)
         pad = padding(shape.tolist(), target)
         return {"case": case.case, "image": F.pad(image, pad), "labels": F.pad(labels, pad)}
