@@ -40,6 +40,11 @@ def results_folder() -> Path:
     return Path(__file__).resolve().parents[1] / "benchmarks" / "results"
 
 
+def pins_file() -> Path:
+    """The file of this checkout that pins the libraries; absent where the package is installed without one."""
+    return Path(__file__).resolve().parents[1] / "constraints-py311.txt"
+
+
 def real_ct_folder() -> Path:
     """Folder of real CT pairs outside the project, `$SPINESEG_REALCT` or `../shared/data/realct`; may be absent."""
     default = project_root().parent / "shared" / "data" / "realct"

@@ -34,6 +34,13 @@ def test_another_format_is_named(written):
         checkpoints.load(written)
 
 
+def test_an_older_format_is_read_with_what_it_lacks(written):
+    side = written.with_suffix(".json")
+    side.write_text(json.dumps(json.loads(side.read_text()) | {"format": 3}))
+    _, state = checkpoints.load(written)
+    assert state["legs"] == [] and state["epochs"] == 3
+
+
 def test_a_missing_checkpoint_says_train_first(tmp_path):
     with pytest.raises(CaseError, match="train the run first"):
         checkpoints.load(tmp_path / "none.safetensors")

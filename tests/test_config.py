@@ -158,8 +158,14 @@ def test_a_configuration_comes_back_from_json_as_it_was(profile):
     assert Config.from_dict(json.loads(json.dumps(config.to_dict()))) == config
 
 
-def test_a_configuration_of_another_version_names_what_differs():
+def test_a_configuration_of_a_newer_version_names_what_is_unknown():
     values = Config().to_dict()
-    values["training"]["momentum"] = values["training"].pop("ema_decay")
-    with pytest.raises(ValueError, match="another version: training.ema_decay, training.momentum unknown or missing"):
+    values["training"]["momentum"] = 0.9
+    with pytest.raises(ValueError, match="another version: training.momentum unknown here"):
         Config.from_dict(values)
+
+
+def test_what_an_older_version_did_not_have_takes_its_default():
+    values = Config.load("demo", **{"training.seed": 3}).to_dict()
+    del values["training"]["patience"], values["coarse"]["network"]["kernel"], values["guidance"]
+    assert Config.from_dict(values) == Config.load("demo", **{"training.seed": 3})

@@ -29,6 +29,7 @@ def site(tmp_path, monkeypatch):
     monkeypatch.setattr(book, "source_folder", lambda: home)
     monkeypatch.setattr(book, "check_kernel", lambda: None)
     monkeypatch.setattr(book, "provenance_page", lambda *_: "# Where from")
+    monkeypatch.setattr(book, "foot", lambda *_: "<p>foot</p>")
     monkeypatch.setattr(book, "headline", lambda _: {})
 
     class Site:

@@ -19,7 +19,8 @@ from spineseg.data.atomic import atomic_path, write_text
 from spineseg.errors import CaseError
 
 BEFORE = "before"  # in a state: that of the weights which were there when it was written
-FORMAT = 3  # raised whenever older files can no longer be read as they are
+FORMAT = 4  # raised whenever older files can no longer be read as they are
+MIGRATED = {3: {"legs": []}}  # by older format: what its states lack, and what that is taken for
 
 
 def save(path: Path, tensors: dict[str, Tensor], state: dict, *, keep: Path | None = None) -> None:
@@ -73,14 +74,15 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict]:
         state = json.loads(sidecar.read_text())
     except ValueError:
         raise CaseError("checkpoint-damaged", sidecar, "not JSON", "the state as written", remedy) from None
-    if state.get("format") != FORMAT:
-        found, wanted = f"format {state.get('format')}", f"format {FORMAT}"
+    if state.get("format") not in (FORMAT, *MIGRATED):
+        found, wanted = f"format {state.get('format')}", f"format {', '.join(map(str, (*MIGRATED, FORMAT)))}"
         raise CaseError("checkpoint-format", path, found, wanted, "train again, or use the version that wrote it")
     payload = path.read_bytes()
     digest = hashlib.sha256(payload).hexdigest()
     for known in (state, state.get(BEFORE) or {}):
         if known.get("sha256") == digest:
-            return tensors_of(payload, path), {k: v for k, v in known.items() if k != BEFORE}
+            present = MIGRATED.get(known["format"], {}) | known
+            return tensors_of(payload, path), {k: v for k, v in present.items() if k != BEFORE}
     raise CaseError("checkpoint-damaged", path, "other bytes than were written", "the recorded sha256", remedy)
 
 

@@ -23,10 +23,12 @@ class Batches:
         size: Of a batch; the last one may be smaller.
         threads: That cut items ahead; 0 cuts each batch when it is asked for.
         first: Batch that the epoch goes on with.
+        places: Of the items within a batch that are wanted here; None for all of them.
     """
 
-    def __init__(self, items: Dataset, size: int, threads: int = 0, *, first: int = 0):
+    def __init__(self, items: Dataset, size: int, threads: int = 0, *, first: int = 0, places: range | None = None):
         self.items, self.size, self.threads, self.first = items, size, threads, first
+        self.places = range(size) if places is None else places
 
     def __len__(self) -> int:
         return -(-len(self.items) // self.size) - self.first
@@ -35,14 +37,14 @@ class Batches:
         batch = []
         for item in self._cut():
             batch.append(item)
-            if len(batch) == self.size:
+            if len(batch) == len(self.places):
                 yield collate(batch)
                 batch = []
         if batch:
             yield collate(batch)
 
     def _cut(self) -> Iterator[dict]:
-        left = range(self.first * self.size, len(self.items))
+        left = [i for i in range(self.first * self.size, len(self.items)) if i % self.size in self.places]
         if not self.threads:
             yield from (self.items[i] for i in left)
             return

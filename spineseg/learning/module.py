@@ -26,6 +26,7 @@ from spineseg.learning.sampling import collate
 from spineseg.learning.schedule import MovingAverage, learning_rate
 from spineseg.learning.stopping import StopAsked
 from spineseg.learning.tasks import Naming, Outlining
+from spineseg.learning.together import Group
 from spineseg.learning.validation import Tally
 
 VALIDATION_COLUMNS = (
@@ -48,14 +49,16 @@ class NetworkTraining(L.LightningModule):
         validation: Validation items.
         coarse: The trained coarse network, for the fine stage.
         coarse_hash: sha256 of its checkpoint.
+        group: The processes that train it together; the first one validates and writes.
     """
 
     def __init__(
-        self, config: Config, name: str, folder: Path, items, validation: Dataset, coarse=None, coarse_hash=""
-    ):
+        self, config: Config, name: str, folder: Path, items, validation: Dataset, coarse=None, coarse_hash="",
+        group: Group | None = None,
+    ):  # fmt: skip
         super().__init__()
         self.automatic_optimization = False
-        self.config, self.name, self.folder = config, name, folder
+        self.config, self.name, self.folder, self.group = config, name, folder, group or Group()
         self.stage = getattr(config, name)
         torch.manual_seed(config.training.seed)
         self.network = build(config, name)
@@ -69,9 +72,10 @@ class NetworkTraining(L.LightningModule):
         self.done_epochs, self.done_steps, self.skipped, self.best, self.seconds = 0, 0, 0, -1.0, 0.0
         self.lowest, self.waited = math.inf, 0  # validation loss, and validations since it was that low
         self.losses: list[float] = []  # of the steps that the present epoch has done
-        self.stop = StopAsked()
+        self.stop, self.asked = StopAsked(), 0  # signal that any of the processes was sent; 0: none
         self.precision, self.coarse_hash, self.resumed_at = config.training.precision, coarse_hash, 0
         self.total_steps = config.training.epochs * self.stage.steps_per_epoch
+        self.legs = [{"from_step": 0, "epochs": config.training.epochs}]  # totals asked for so far
         self._resume()
 
     def path(self, which: str) -> Path:
@@ -102,6 +106,8 @@ class NetworkTraining(L.LightningModule):
         # an interrupted run goes on as if nothing had happened; one that was given more epochs warms up again
         same = state["total_steps"] == self.total_steps
         self.resumed_at = state["resumed_at"] if same else self.done_steps
+        leg = {"from_step": self.done_steps, "epochs": self.config.training.epochs}
+        self.legs = state["legs"] if same else [*state["legs"], leg]
         if state["coarse"] != self.coarse_hash:
             self.best = -1.0  # the best so far corrected another coarse network
 
@@ -118,7 +124,8 @@ class NetworkTraining(L.LightningModule):
     def train_dataloader(self) -> Batches:
         """Items of the next epoch, in their own order: each is drawn from seed, epoch and index."""
         self.items.epoch = self.done_epochs
-        return Batches(self.items, self.stage.batch, self.config.cluster.cutters, first=len(self.losses))
+        places = self.group.share(self.stage.batch, self.name)
+        return Batches(self.items, self.stage.batch, self.config.cluster.cutters, first=len(self.losses), places=places)
 
     def _autocast(self):
         return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.precision == "bf16")
@@ -128,11 +135,15 @@ class NetworkTraining(L.LightningModule):
         if self.precision == "auto":
             side = 32 if self.device.type == "cpu" else 96  # a GPU tells them apart by its own work alone
             trial = [max(2 * self.network.multiple, min(side, n)) for n in self.stage.patch]
-            self.precision = faster_precision(self.network, trial)
+            self.precision = self.group.told(faster_precision(self.network, trial))
         self.stop.listen()  # now, since Lightning has just put its own handlers there
         self.task.to(self.device)
         self.average.weights = {n: t.to(self.device) for n, t in self.average.weights.items()}
-        self.bar = tqdm(total=self.total_steps, initial=self.done_steps, desc=self.name, unit="step", mininterval=2.0)
+        silent = not self.group.is_first
+        self.bar = tqdm(
+            total=self.total_steps, initial=self.done_steps, desc=self.name, unit="step", mininterval=2.0,
+            disable=silent,
+        )  # fmt: skip
 
     def on_train_epoch_start(self) -> None:
         """Start the clock."""
@@ -147,7 +158,8 @@ class NetworkTraining(L.LightningModule):
             if not full:
                 raise
             raise OutOfMemory(f"{self._how_to_fit()}; the last checkpoint is whole") from error
-        if self.stop.signum is not None and len(self.losses) < self.stage.steps_per_epoch:
+        self.asked = self.group.highest(self.stop.signum or 0)
+        if self.asked and len(self.losses) < self.stage.steps_per_epoch:
             self._stop()  # else the epoch is closed first
 
     def _how_to_fit(self) -> str:
@@ -199,22 +211,28 @@ class NetworkTraining(L.LightningModule):
             "learning_rate": self.adam.param_groups[0]["lr"], "seconds": round(self.seconds, 2),
             "skipped_steps": self.skipped,
         }  # fmt: skip
-        self.losses = []
+        row, self.losses = self.group.told(row), []  # one decision for all, whatever a GPU rounds
         if tally is not None:
             lower = row["validation_loss"] < self.lowest
             self.lowest, self.waited = (row["validation_loss"], 0) if lower else (self.lowest, self.waited + 1)
             self.trainer.should_stop = self.on_plateau
         if tally is not None and row["dice_mean"] >= self.best:
             self.best = row["dice_mean"]
-            checkpoints.save(self.path("best"), dict(self.average.weights), self._state())
-        # the last checkpoint closes the epoch: whatever is cut short before it is done again
-        if due:
+            if self.group.is_first:
+                checkpoints.save(self.path("best"), dict(self.average.weights), self._state())
+        if self.group.is_first:
+            self._close(row, tally)
+        self.asked = self.group.highest(self.stop.signum or 0)
+        if self.asked:
+            raise Interrupted(f"{self.name}, after epoch {self.done_epochs}", self.asked)
+
+    def _close(self, row: dict, tally: Tally | None) -> None:
+        """Write what an epoch leaves; its checkpoint last: whatever is cut short before that is done again."""
+        if tally is not None:
             vertebrae = [{"network": self.name, "epoch": self.done_epochs, **r} for r in tally.per_vertebra()]
             append_rows(self.folder / "history_vertebrae.csv", vertebrae, ["network", "epoch", "vertebra"])
         append_rows(self.folder / "history.csv", [row], ["network", "epoch"])
         self._save()
-        if self.stop.signum is not None:
-            raise Interrupted(f"{self.name}, after epoch {self.done_epochs}", self.stop.signum)
 
     def on_fit_end(self) -> None:
         """Close the progress bar."""
@@ -226,7 +244,7 @@ class NetworkTraining(L.LightningModule):
             "best": self.best, "seconds": self.seconds, "precision": self.precision, "config_hash": self.config.hash(),
             "averaged": self.average.steps, "total_steps": self.total_steps, "resumed_at": self.resumed_at,
             "coarse": self.coarse_hash, "losses": self.losses, "threads": torch.get_num_threads(),
-            "lowest": self.lowest if math.isfinite(self.lowest) else None, "waited": self.waited,
+            "legs": self.legs, "lowest": self.lowest if math.isfinite(self.lowest) else None, "waited": self.waited,
         }  # fmt: skip
 
     def _save(self) -> None:
@@ -236,8 +254,9 @@ class NetworkTraining(L.LightningModule):
     def _stop(self) -> None:
         """Write a checkpoint inside the epoch, between two steps, and end."""
         self.seconds += time.perf_counter() - self.started
-        self._save()
-        raise Interrupted(f"{self.name}, epoch {self.done_epochs + 1}, step {self.done_steps}", self.stop.signum)
+        if self.group.is_first:
+            self._save()
+        raise Interrupted(f"{self.name}, epoch {self.done_epochs + 1}, step {self.done_steps}", self.asked)
 
     @torch.no_grad()
     def validate_now(self) -> Tally:

@@ -13,9 +13,9 @@ from safetensors.torch import save as save_bytes
 from spineseg import paths
 from spineseg.config import Config
 from spineseg.data.atomic import atomic_path, write_text
-from spineseg.learning import runs
 from spineseg.learning.boxed import CARD, HISTORY
 from spineseg.learning.cascade import STAGES
+from spineseg.learning.provenance import provenance
 from spineseg.learning.training import load_network
 
 DEPENDS_ON = ("preparation.", "guidance.", "coarse.network.", "coarse.patch", "fine.network.")  # to be run at all
@@ -52,7 +52,7 @@ def pack(config: Config, folder: Path | None = None) -> Path:
         networks[name] = {"sha256": hashlib.sha256(payload).hexdigest()} | {k: state[k] for k in STATE}
     record = json.loads((paths.run_folder(config.run) / "provenance.json").read_text())
     values = {name: value for name, value in dotted(config.to_dict()) if name.startswith(DEPENDS_ON)}
-    packed = runs.provenance(config)
+    packed = provenance(config)
     record |= {"packed": packed["written"], "packed_by": packed["commit"], "packed_on": packed["device"]}
     card = {"profile": config.profile, "values": values, "provenance": record, "networks": networks}
     card["earlier"] = _earlier(before, networks, config.training.start)

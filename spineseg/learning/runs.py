@@ -3,29 +3,24 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.metadata
 import json
 import os
 import platform
 import shutil
-import subprocess
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pandas as pd
-import torch
 
 from spineseg import paths
 from spineseg.config import Config
 from spineseg.data.atomic import atomic_folder, write_text
 from spineseg.errors import CaseError
+from spineseg.learning.provenance import provenance
 
 COLUMNS = ["case", "split", "content"]  # of splits.csv
 FREE = ("training.epochs", "training.recompute", "training.patience")  # may change from one call to the next
 FREE_SECTIONS = ("cluster", "inference", "order", "evaluation", "report")  # say nothing about the weights
-COMMIT = "SPINESEG_COMMIT"  # environment variable that names the commit where a copy of the code runs
-PACKAGES = ("torch", "numpy", "pandas", "lightning", "nibabel", "safetensors", "spineseg")
 
 
 def open_run(config: Config, splits: pd.DataFrame) -> Path:
@@ -67,7 +62,7 @@ def check(config: Config) -> None:
     record = folder / "config.json"
     if not record.is_file():
         return
-    changed = differences(json.loads(record.read_text()), json.loads(json.dumps(config.to_dict())))
+    changed = differences(_config_of(record).to_dict(), config.to_dict())
     if changed:
         remedy = f"choose another run name (with --fork {config.run} it goes on from here), or delete the folder"
         raise ValueError(f"run {config.run!r} in {folder} was made with other values: {'; '.join(changed)}; {remedy}")
@@ -102,7 +97,7 @@ def fork(config: Config, source: str) -> Path:
 
 
 def _fork_differences(old: Path, config: Config) -> list[str]:
-    return differences(json.loads((old / "config.json").read_text()), json.loads(json.dumps(config.to_dict())))
+    return differences(_config_of(old / "config.json").to_dict(), config.to_dict())
 
 
 @contextlib.contextmanager
@@ -161,6 +156,10 @@ def load_config(run: str) -> Config:
     record = paths.run_folder(run) / "config.json"
     if not record.is_file():
         raise CaseError("run-missing", record, "no such file", "a trained run", f"train it: spineseg train --run {run}")
+    return _config_of(record)
+
+
+def _config_of(record: Path) -> Config:
     try:
         return Config.from_dict(json.loads(record.read_text()))
     except ValueError as error:
@@ -180,39 +179,6 @@ def differences(before: dict, after: dict, prefix: str = "") -> list[str]:
         elif old != new:
             out.append(f"{full}: {old} -> {new}")
     return out
-
-
-def provenance(config: Config) -> dict:
-    """Where a result comes from: commit, versions, device, threads, seed, hashes, time."""
-    device = torch.cuda.get_device_name() if torch.cuda.is_available() else _processor()
-    return {
-        "commit": os.environ.get(COMMIT, "") or _git("rev-parse", "HEAD"),
-        "dirty": bool(_git("status", "--porcelain", "--untracked-files=no")),
-        "config_hash": config.hash(),
-        "seed": config.training.seed,
-        "python": platform.python_version(),
-        "versions": {name: importlib.metadata.version(name) for name in PACKAGES},
-        "device": device,
-        "threads": torch.get_num_threads(),
-        "written": datetime.now(UTC).isoformat(timespec="seconds"),
-    }
-
-
-def _processor() -> str:
-    """The processor's own name where Linux tells it, else its kind."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
-
-
-def _git(*words: str) -> str:
-    try:  # of the code that runs, wherever the runs lie
-        done = subprocess.run(["git", *words], cwd=Path(__file__).parent, capture_output=True, text=True, timeout=20)
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
-    return done.stdout.strip()
 
 
 def append_rows(path: Path, rows: list[dict], key: list[str]) -> pd.DataFrame:

@@ -10,6 +10,7 @@ from pathlib import Path
 import lightning as L
 import pandas as pd
 import torch
+from lightning.pytorch.strategies import DDPStrategy
 
 from spineseg import paths
 from spineseg.config import Config
@@ -17,7 +18,7 @@ from spineseg.data.digest import content_hash
 from spineseg.data.splits import refuse_leaks, split
 from spineseg.data.store import Store, prepare_cohort
 from spineseg.errors import CaseError
-from spineseg.learning import checkpoints, runs
+from spineseg.learning import checkpoints, runs, together
 from spineseg.learning.cascade import STAGES, build
 from spineseg.learning.endless import EndlessItems
 from spineseg.learning.module import NetworkTraining
@@ -43,10 +44,14 @@ def train(config: Config, method: str) -> pd.DataFrame:
             another configuration.
         FloatingPointError: If a loss is not finite; the message names the cases.
         Interrupted: After Ctrl-C or SIGTERM, with a checkpoint to go on from.
+
+    Under torchrun all processes call this; the first one prepares the cases and writes.
     """
     if method not in METHODS:
         raise ValueError(f"unknown method {method!r}; known: {', '.join(METHODS)}")
-    store = prepare_cohort(config)
+    group = together.group()
+    with group.first_alone():
+        store = prepare_cohort(config)
     if store.failures:
         shown = "; ".join(map(str, store.failures[:SHOWN]))
         warnings.warn(f"{len(store.failures)} cases cannot be used and are left out: {shown}", stacklevel=2)
@@ -57,13 +62,16 @@ def train(config: Config, method: str) -> pd.DataFrame:
     contents = {str(row.case): content_hash(row.ct) for row in store.table.itertuples(index=False)}
     refuse_leaks(splits, {str(case): store.scan_hash(str(case)) for case in splits["case"]})
     splits["content"] = [contents[str(case)][:12] for case in splits["case"]]
-    folder = runs.open_run(config, splits)
-    with runs.alone(folder):
-        _train_networks(config, METHODS[method], folder, store, splits)
+    with group.first_alone():
+        folder = runs.open_run(config, splits)
+    with runs.alone(folder) if group.is_first else contextlib.nullcontext():
+        _train_networks(config, METHODS[method], folder, store, splits, group)
     return pd.read_csv(folder / "history.csv")
 
 
-def _train_networks(config: Config, names, folder: Path, store: Store, splits: pd.DataFrame) -> None:
+def _train_networks(
+    config: Config, names, folder: Path, store: Store, splits: pd.DataFrame, group: together.Group
+) -> None:
     chosen = {}
     for part in ("train", "validation"):
         cases = splits.case[splits.split == part].astype(str)
@@ -73,7 +81,8 @@ def _train_networks(config: Config, names, folder: Path, store: Store, splits: p
         if name == "fine":
             coarse, state = load_network(config, "coarse")
             coarse_hash = state["sha256"]
-        _train_network(config, name, folder, chosen, coarse, coarse_hash)
+        _train_network(config, name, folder, chosen, coarse, coarse_hash, group)
+        group.wait()  # until the first one has written what the others are about to read
 
 
 def load_network(config: Config, name: str, which: str = "best") -> tuple[torch.nn.Module, dict]:
@@ -97,7 +106,9 @@ def load_network(config: Config, name: str, which: str = "best") -> tuple[torch.
     return network.eval(), state
 
 
-def _train_network(config: Config, name: str, folder, cases: dict, coarse, coarse_hash: str) -> None:
+def _train_network(
+    config: Config, name: str, folder, cases: dict, coarse, coarse_hash: str, group: together.Group
+) -> None:
     stage, options = getattr(config, name), config.training
     stage_seed = options.seed * 10 + ("baseline", "coarse", "fine").index(name)
     device, rounds = "cuda" if torch.cuda.is_available() else "cpu", Rounds(cases["train"])
@@ -109,16 +120,19 @@ def _train_network(config: Config, name: str, folder, cases: dict, coarse, coars
         validation = StillPatches(cases["validation"], stage, options)
     if stage.phantom_uses:
         items = EndlessItems(config, name, stage_seed)
-    module = NetworkTraining(config, name, folder, items, validation, coarse, coarse_hash)
+    module = NetworkTraining(config, name, folder, items, validation, coarse, coarse_hash, group)
     left = options.epochs - module.done_epochs
     if left <= 0 or module.on_plateau:
         return
-    runs.record_training(config)
+    if group.is_first:
+        runs.record_training(config)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # advice about loader workers and loggers that are left out on purpose
         logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
         trainer = L.Trainer(
-            max_epochs=left, accelerator="gpu" if device == "cuda" else "cpu", devices=1, logger=False,
+            max_epochs=left, accelerator="gpu" if device == "cuda" else "cpu", logger=False,
+            devices=group.size // group.nodes, num_nodes=group.nodes, use_distributed_sampler=False,
+            strategy=DDPStrategy(process_group_backend=group.backend) if group.size > 1 else "auto",
             benchmark=name != "coarse",  # the fastest convolutions of a GPU, where patches have one shape
             enable_checkpointing=False,
             enable_progress_bar=False, enable_model_summary=False, num_sanity_val_steps=0,

@@ -24,7 +24,7 @@ from spineseg.data.fetch.credentials import refuse_logins
 from spineseg.learning.runs import alone
 from spineseg.paths import build_folder, run_folder
 from spineseg.report.execution import check_kernel, execute
-from spineseg.report.provenance import flat, headline, provenance_page
+from spineseg.report.provenance import flat, foot, headline, provenance_page
 from spineseg.report.steps import Steps
 
 OVERVIEW = "fig-overview"  # name of the figure that the first page shows too
@@ -200,8 +200,13 @@ def take_overview(stage: Path) -> bool:
 
 
 def _write_provenance(config, chosen, steps, stage):
-    page = provenance_page(config, chosen, steps, run_folder(config.run), datetime.datetime.now(datetime.UTC))
-    write_text(stage / "book" / "provenance.md", page)
+    """The page, and the foot of all the others."""
+    folder, now = run_folder(config.run), datetime.datetime.now(datetime.UTC)
+    write_text(stage / "book" / "provenance.md", provenance_page(config, chosen, steps, folder, now))
+    settings = yaml.safe_load((stage / "_config.yml").read_text())
+    pages = settings.setdefault("html", {})
+    pages["extra_footer"] = f"<p>{pages.get('extra_footer', '')}</p>{foot(config, folder, now)}"
+    write_text(stage / "_config.yml", yaml.safe_dump(settings, sort_keys=False, allow_unicode=True))
 
 
 def _print_book(stage: Path) -> Path:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import html
 import json
 from pathlib import Path
+
+from spineseg.learning.provenance import weights_of
 
 
 def headline(folder: Path) -> dict:
@@ -57,9 +60,34 @@ def provenance_page(config, parameters, steps, folder, built) -> str:
         lines.append(f"| {name} | {_code(values)} | {step['seconds']} | {digest} |")
     lines += ["", "## Run", ""]
     lines += _table(facts) if facts else ["The run left no `provenance.json`."]
+    if networks := weights_of(config.run):
+        lines += ["", "## Networks", "", "The best weights of each, and how long the training took.", ""]
+        lines += _table(networks)
     lines += ["", "## Configuration", "", "Every value, defaults included.", ""]
     lines += _table(config.to_dict())
     return "\n".join(lines) + "\n"
+
+
+def foot(config, folder: Path, built) -> str:
+    """HTML for the foot of every page of a report: run, code, data and weights that its numbers come from.
+
+    Args:
+        config: Configuration of the run.
+        folder: The run's folder.
+        built: Time of the build, with zone.
+
+    Returns:
+        One paragraph, all values escaped.
+    """
+    recorded = folder / "provenance.json"
+    facts = json.loads(recorded.read_text()) if recorded.is_file() else {}
+    commit = facts.get("commit", "")[:10] + " with changes" * bool(facts.get("dirty"))
+    words = [f"run {config.run}", f"profile {config.profile}", f"configuration {config.hash()}"]
+    words += [f"code {commit}"] if facts.get("commit") else []
+    words += [f"{name} {facts[f'{name}_hash']}" for name in ("data", "split", "lock") if facts.get(f"{name}_hash")]
+    words += [f"{name} network {state['sha256'][:12]}" for name, state in weights_of(config.run).items()]
+    words += [f"seed {config.training.seed}", f"printed {built:%Y-%m-%d %H:%M %Z}"]
+    return f'<p class="provenance">{html.escape(" · ".join(words))}</p>'
 
 
 def _again(config, parameters):

@@ -13,7 +13,7 @@ from spineseg import paths
 from spineseg.config import Config
 from spineseg.data.atomic import write_text
 from spineseg.data.digest import hash_files
-from spineseg.learning.runs import PACKAGES
+from spineseg.learning.provenance import PACKAGES
 
 NETWORKS = "*-best.json"  # of a run: each has the sha256 of its weights
 
