@@ -82,12 +82,12 @@ def test_a_damaged_checkpoint_is_said_and_the_one_before_it_taken(tiny, undistur
 
 
 def test_without_one_that_can_be_read_nothing_is_trained_anew(tiny):
-    config = tiny("lost", 1)
+    config = tiny("lost", 2)
     train(config, "baseline")
     for path in checkpoint(config).parent.iterdir():
         path.unlink()
-    with pytest.raises(CaseError, match="the checkpoint of 1 epochs"):
-        train(tiny("lost", 2), "baseline")
+    with pytest.raises(CaseError, match="the checkpoint of 2 epochs"):
+        train(tiny("lost", 3), "baseline")
 
 
 def test_a_write_that_is_cut_short_leaves_a_checkpoint_that_loads(tmp_path, monkeypatch):

@@ -128,14 +128,16 @@ def alone(folder: Path) -> Iterator[None]:
 def refuse_lost_checkpoint(folder: Path, network: str, checkpoint: Path) -> None:
     """Refuse to train a network anew whose history says that it was trained.
 
+    A first epoch is let pass: its row is written before its checkpoint, and whatever came between costs that epoch.
+
     Raises:
-        CaseError: If the history has epochs of it.
+        CaseError: If the history has more than one epoch of it.
     """
     history = folder / "history.csv"
     if not history.is_file():
         return
     epochs = int((pd.read_csv(history)["network"] == network).sum())
-    if epochs:
+    if epochs > 1:
         found, remedy = "no such file", "bring it back from a copy, or delete the run's folder to start afresh"
         raise CaseError("checkpoint-missing", checkpoint, found, f"the checkpoint of {epochs} epochs", remedy)
 
