@@ -59,13 +59,16 @@ class PreparationConfig:
 
 @dataclass(frozen=True)
 class NetworkConfig:
-    """A V-Net."""
+    """A network: a V-Net, or one of MONAI's in its place."""
 
+    architecture: str = "vnet"  # or unet, resunet, attention, hybrid, swin; these need the extra `architectures`
     channels: tuple[int, ...] = (16, 32, 64, 128, 256)  # per level, top to bottom
-    convolutions: tuple[int, ...] = (1, 2, 3, 3, 3)  # per level on the way down; the way up mirrors them
+    # per level on the way down; the way up mirrors them. MONAI's blocks have 2; hybrid: the last counts transformer
+    # blocks, swin: all but first and last do
+    convolutions: tuple[int, ...] = (1, 2, 3, 3, 3)
     kernel: int = 3  # voxels; 5 in the paper
     norm: str = "group"  # none (the paper), group, or instance (not on a grid that shrinks to one voxel)
-    residual: bool = True  # stage input added to stage output
+    residual: bool = True  # of a V-Net: stage input added to stage output
 
 
 @dataclass(frozen=True)

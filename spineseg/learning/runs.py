@@ -20,6 +20,7 @@ from spineseg import paths
 from spineseg.config import Config
 from spineseg.data.atomic import atomic_folder, write_text
 from spineseg.errors import CaseError
+from spineseg.learning.architectures import NEEDED
 
 COLUMNS = ["case", "split", "content"]  # of splits.csv
 FREE = ("training.epochs", "training.recompute", "training.patience")  # may change from one call to the next
@@ -184,6 +185,7 @@ def differences(before: dict, after: dict, prefix: str = "") -> list[str]:
 
 def provenance(config: Config) -> dict:
     """Where a result comes from: commit, versions, device, threads, seed, hashes, time."""
+    peers = any(stage.network.architecture != "vnet" for stage in (config.baseline, config.coarse, config.fine))
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else _processor()
     return {
         "commit": os.environ.get(COMMIT, "") or _git("rev-parse", "HEAD"),
@@ -191,7 +193,7 @@ def provenance(config: Config) -> dict:
         "config_hash": config.hash(),
         "seed": config.training.seed,
         "python": platform.python_version(),
-        "versions": {name: importlib.metadata.version(name) for name in PACKAGES},
+        "versions": {name: importlib.metadata.version(name) for name in (*PACKAGES, *(NEEDED if peers else ()))},
         "device": device,
         "threads": torch.get_num_threads(),
         "written": datetime.now(UTC).isoformat(timespec="seconds"),

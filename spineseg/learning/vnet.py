@@ -13,7 +13,7 @@ from functools import partial
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
+from torch.utils import checkpoint
 
 from spineseg.config import NetworkConfig
 from spineseg.learning.convolution import Conv3d, ConvTranspose3d
@@ -24,12 +24,20 @@ from spineseg.learning.norm import GroupNorm
 SMALLEST_BF16_SIDE = 4
 
 
-def _norm(kind: str, channels: int) -> nn.Module:
+def norm_layer(kind: str, channels: int) -> nn.Module:
+    """The layer that `NetworkConfig.norm` names."""
     if kind == "instance":
         return nn.InstanceNorm3d(channels, affine=True)
     if kind == "group":
-        return GroupNorm(min(8, channels), channels)
+        groups = next(n for n in range(min(8, channels), 0, -1) if channels % n == 0)
+        return GroupNorm(groups, channels)
     return nn.Identity()
+
+
+def standardised(x: Tensor, standard: tuple[float, float]) -> Tensor:
+    """`(N, C, I, J, K)` with its first channel, the image, in units of a network (see `VNet`)."""
+    zero, unit = standard
+    return torch.cat(((x[:, :1] - zero) / unit, x[:, 1:]), 1)
 
 
 def _added(y: Tensor, x: Tensor) -> Tensor:
@@ -91,7 +99,7 @@ class Stage(nn.Module):
         self.convolutions = nn.ModuleList(
             Conv3d(a, b, config.kernel, padding=config.kernel // 2) for a, b in zip(widths, widths[1:], strict=False)
         )
-        self.norms = nn.ModuleList(_norm(config.norm, channels) for _ in range(convolutions))
+        self.norms = nn.ModuleList(norm_layer(config.norm, channels) for _ in range(convolutions))
         self.activations = nn.ModuleList(ChannelPReLU(channels) for _ in range(convolutions))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -125,7 +133,7 @@ class Resize(nn.Module):
     def __init__(self, in_channels: int, channels: int, config: NetworkConfig, *, up: bool):
         super().__init__()
         self.convolution = (ConvTranspose3d if up else Conv3d)(in_channels, channels, 2, stride=2)
-        self.norm, self.activation = _norm(config.norm, channels), ChannelPReLU(channels)
+        self.norm, self.activation = norm_layer(config.norm, channels), ChannelPReLU(channels)
 
     def forward(self, x: Tensor) -> Tensor:
         """`(N, in_channels, I, J, K)` to half or twice the side lengths."""
@@ -204,8 +212,7 @@ class VNet(nn.Module):
         """Outputs of the decoder's levels, the finest one last."""
         if any(n % self.multiple for n in x.shape[2:]):
             raise ValueError(f"side lengths must divide by {self.multiple}, got {tuple(x.shape[2:])}; pad the input")
-        zero, unit = self.standard
-        x = torch.cat(((x[:, :1] - zero) / unit, x[:, 1:]), 1)
+        x = standardised(x, self.standard)
         skips = [self._run(self.encoder[0], x)]
         for down, stage in zip(self.down[:-1], self.encoder[1:-1], strict=True):
             skips.append(self._run(nn.Sequential(down, stage), skips[-1]))
@@ -218,7 +225,7 @@ class VNet(nn.Module):
 
     def _run(self, level: Callable, *inputs: Tensor) -> Tensor:
         if self.recompute and torch.is_grad_enabled():
-            return checkpoint(level, *inputs, use_reentrant=False, preserve_rng_state=False)
+            return checkpoint.checkpoint(level, *inputs, use_reentrant=False, preserve_rng_state=False)
         return level(*inputs)
 
 
