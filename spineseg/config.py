@@ -80,8 +80,8 @@ class StageConfig:
     batch: int = 2  # patches per step
     steps_per_epoch: int = 8
     learning_rate: float = 2e-3  # peak of the cosine
-    loss: str = "dice_ce_binary"  # or dice_ce, or dice (the paper's)
-    naming_weight: float = 1.0  # of the cross-entropy among names (fine: phases) over vertebra voxels; not with dice
+    loss: str = "dice_ce_binary"  # or dice_ce, dice (the paper's); others to compare with are listed in `limits.LOSSES`
+    naming_weight: float = 1.0  # of the cross-entropy among names (fine: phases) over vertebra voxels; with a dice_ce
     deep_supervision: int = 0  # levels of the decoder below full resolution that are judged too; of the fine stage
     foreground_share: float = 0.9  # patches centred on a vertebra voxel, classes drawn evenly, or on other bone
     others_share: float = 0.0  # patches centred on other bone or contrast medium, within the share above

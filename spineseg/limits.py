@@ -7,6 +7,9 @@ from pathlib import Path
 from spineseg.anatomy.labels import Scheme, parse_scheme
 
 ARCHITECTURES = ("vnet", "unet", "resunet", "attention", "hybrid", "swin")
+LOSSES = (
+    "dice_ce_binary", "dice_ce", "dice", "logistic", "logistic_weighted", "generalised_dice", "tversky", "focal"
+)  # fmt: skip
 LAYOUTS = ("phantom", "auto", "kaggle", "totalsegmentator", "verse", "nnunet", "pairs", "ct", "labels")
 
 
@@ -79,10 +82,9 @@ def check(config) -> None:
         s = getattr(config, stage)
         multiple = 2 ** (len(s.network.channels) - 1)
         norms = ("none", "instance", "group")
-        losses = ("dice", "dice_ce", "dice_ce_binary")
         need(s.network.kernel in (3, 5), f"{stage}.network.kernel", "3 or 5", s.network.kernel)
         need(s.network.norm in norms, f"{stage}.network.norm", f"one of {', '.join(norms)}", s.network.norm)
-        need(s.loss in losses, f"{stage}.loss", f"one of {', '.join(losses)}", s.loss)
+        need(s.loss in LOSSES, f"{stage}.loss", f"one of {', '.join(LOSSES)}", s.loss)
         need(
             all(p > 0 and p % multiple == 0 for p in s.patch),
             f"{stage}.patch",
