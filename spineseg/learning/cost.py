@@ -87,6 +87,8 @@ def network_cost(
     parameters = count_parameters(network)
     dtype = torch.bfloat16 if bf16 else torch.float32
     network = network.to(dtype)
+    if bf16 and device == "cuda":
+        _leave_bf16(network, dtype)
     image = torch.empty(shape[0], network.in_channels, *shape[1:], device="meta", dtype=dtype)
     counter = FlopCounterMode(display=False)
     with counter, torch.no_grad():
@@ -100,6 +102,15 @@ def network_cost(
     copies = parameters * dtype.itemsize if bf16 else 0  # autocast keeps the weights that it has cast
     peak = parameters * STATE_BYTES + copies + kept + loss + wide * widest
     return Cost(name, tuple(shape), parameters, float(counter.get_total_flops()), kept, peak)
+
+
+def _leave_bf16(network: nn.Module, dtype: torch.dtype) -> None:
+    """Let layers compute in fp32 that autocast on a GPU keeps from bf16, as transformers have them; ours do not."""
+    for module in network.modules():
+        if isinstance(module, nn.LayerNorm | nn.Softmax):
+            module.float()
+            module.register_forward_pre_hook(lambda _, inputs: tuple(x.float() for x in inputs))
+            module.register_forward_hook(lambda _, __, output: output.to(dtype))
 
 
 def ways_to_fit(config: Config, name: str, *, bf16: bool, room_gb: float) -> list[tuple[str, Cost]]:
