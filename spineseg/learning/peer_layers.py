@@ -9,16 +9,16 @@ import torch
 from torch import Tensor, nn
 
 from spineseg.learning.convolution import Conv3d, ConvTranspose3d
-from spineseg.learning.vnet import SMALLEST_BF16_SIDE, norm_layer
+from spineseg.learning.vnet import narrow_for_bf16, norm_layer
 
 
 class _Careful:
-    """A convolution that leaves bf16 where a CPU gives wrong gradients for it (see `vnet.SMALLEST_BF16_SIDE`)."""
+    """A convolution that leaves bf16 where a CPU gives wrong gradients for it (see `vnet.narrow_for_bf16`)."""
 
     def forward(self, x: Tensor) -> Tensor:
         """`(N, in_channels, I, J, K)` to `(N, out_channels, ...)`."""
-        narrow = min(n // s for n, s in zip(x.shape[2:], self.stride, strict=True)) < SMALLEST_BF16_SIDE
-        if x.device.type == "cpu" and narrow:
+        sides = [n // s for n, s in zip(x.shape[2:], self.stride, strict=True)]
+        if x.device.type == "cpu" and narrow_for_bf16(sides, max(3, *self.kernel_size)):
             with torch.autocast("cpu", enabled=False):
                 return super().forward(x.float())
         return super().forward(x)

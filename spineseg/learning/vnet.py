@@ -19,9 +19,12 @@ from spineseg.config import NetworkConfig
 from spineseg.learning.convolution import Conv3d, ConvTranspose3d
 from spineseg.learning.norm import GroupNorm
 
-# from 32 channels on, torch 2.13's bf16 conv3d on a CPU gives infinite or huge weight gradients when the grid is 2
-# voxels wide (2x2x2, 2x4x2); 4x4x2 and larger agree with fp32, so stages with a side below this are computed in fp32
-SMALLEST_BF16_SIDE = 4
+
+def narrow_for_bf16(sides, kernel: int) -> bool:
+    """Whether a convolution over a grid must stay in fp32 on a CPU: torch 2.13's bf16 `conv3d` gives infinite or huge
+    weight gradients where a side is shorter than the kernel (2x2x2 for 3-cubed; 4x4x4, 4x8x8 for 5-cubed); sides as
+    long as it are left out too, all longer ones agree with fp32 to .3 %."""
+    return min(sides) <= kernel
 
 
 def norm_layer(kind: str, channels: int) -> nn.Module:
@@ -94,7 +97,7 @@ class Stage(nn.Module):
 
     def __init__(self, in_channels: int, channels: int, convolutions: int, config: NetworkConfig):
         super().__init__()
-        self.channels, self.residual = channels, config.residual
+        self.channels, self.residual, self.kernel = channels, config.residual, config.kernel
         widths = [in_channels, *[channels] * convolutions]
         self.convolutions = nn.ModuleList(
             Conv3d(a, b, config.kernel, padding=config.kernel // 2) for a, b in zip(widths, widths[1:], strict=False)
@@ -104,7 +107,7 @@ class Stage(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """`(N, in_channels, I, J, K)` to `(N, channels, I, J, K)`."""
-        if x.device.type == "cpu" and min(x.shape[2:]) < SMALLEST_BF16_SIDE:
+        if x.device.type == "cpu" and narrow_for_bf16(x.shape[2:], self.kernel):
             with torch.autocast("cpu", enabled=False):
                 return self._forward(x.float())
         return self._forward(x)
