@@ -35,8 +35,9 @@ def draw_tradeoff(rows, axes=None):
             ax.plot(row[column], row["mean"], mark, color=colour, markersize=6, label=row["name"], linestyle="none")
         ax.set_xscale("log")
         ax.set_xlabel(label)
-        ax.xaxis.set_major_formatter("{x:g}")
-        ax.xaxis.set_minor_formatter("")
+        ticks = np.geomspace(rows[column].min(), rows[column].max(), 3)
+        ax.set_xticks(ticks, [f"{t:.2g}" for t in ticks])
+        ax.minorticks_off()
     axes[0].set_ylabel("Dice")
     axes[0].figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
     return axes
@@ -119,7 +120,7 @@ def draw_mass(rows, axes=None):
             share = 100 * part["voxels"].mean()
             ax.plot([101, 106], [share, share], color=colour, linewidth=1.6, clip_on=False)
         ax.set_yscale("log")
-        ax.set_ylim(0.02, 120)
+        ax.set_ylim(0.01, 130)
         ax.yaxis.set_major_formatter("{x:g}")
         ax.annotate(name, (0.03, 0.04), xycoords="axes fraction", fontsize=7)
     for ax in axes[len(names) :]:

@@ -11,6 +11,7 @@ from spineseg.report.quoting import higher_or_lower
 NECK = "cervical"
 LAST_SHARE = 0.2  # of a training, at whose end a loss is asked whether it still falls
 FIRST, LONGEST, CONTINUED = 40, "100", "continued"  # epochs, as the benchmark names its trainings
+FLAT = 0.01  # of itself: a loss that fell by less is called flat
 SAME = 0.01  # of Dice: ends that are called about the same
 PLAIN, WEIGHTED = "logistic", "logistic, weighted"
 PAIRS = {  # a network, and that which differs from it by one thing
@@ -31,7 +32,9 @@ def network_words(answer: dict, steps: pd.DataFrame, time: pd.DataFrame) -> dict
     Returns:
         `n_scans`, `n_steps`, `level`; `seed_moves` and `seed_moves_neck` (range of our own seeds' means);
         `steps_better`, `steps_worse`, `neck_better`, `neck_worse`, `time_better`, `time_worse` (names whose interval
-        and gain lie beyond 0 and beyond the seeds); for each of `PAIRS` the gain, its interval, and the neck's.
+        and gain lie beyond 0 and beyond the seeds); `best`, `best_dice`, `lowest`, `lowest_dice`, `spread` of equal
+        steps; `untrained` and `untimed` (networks without a training of equal steps, in equal time); `seeds_least` (of
+        any network there); for each of `PAIRS` the gain, its interval, and the neck's.
     """
     own = steps[steps["name"] == OURS].set_index("region")
     moved = own["most"] - own["least"]
@@ -41,6 +44,15 @@ def network_words(answer: dict, steps: pd.DataFrame, time: pd.DataFrame) -> dict
         "level": 100 * Config().evaluation.bootstrap_level,
         "seed_moves": float(moved[ALL]), "seed_moves_neck": float(moved[NECK]),
     }  # fmt: skip
+    means = steps[steps["region"] == ALL].set_index("name")
+    known |= {
+        "best": means["mean"].idxmax(), "best_dice": means["mean"].max(), "lowest": means["mean"].idxmin(),
+        "lowest_dice": means["mean"].min(), "spread": float(means["mean"].max() - means["mean"].min()),
+        "seeds_least": int(means["seeds"].min()),
+    }  # fmt: skip
+    for word, table in (("untrained", steps), ("untimed", time)):
+        missing = [n for n in answer["settings"]["networks"] if n not in set(table["name"])]
+        known[word] = ", ".join(missing) or "none"
     for prefix, table, region in (("steps", steps, ALL), ("neck", steps, NECK), ("time", time, ALL)):
         known |= {f"{prefix}_{k}": v for k, v in _verdict(table, region, float(moved[region])).items()}
     rows = scores(answer, "steps")
@@ -70,7 +82,8 @@ def loss_words(answer: dict, losses: pd.DataFrame) -> dict:
 
     Returns:
         `loss_best`, `loss_worst` with `_dice`, `loss_best_neck`, `loss_worst_neck`; `loss_steps`; `neck_voxels`,
-        `neck_logistic`, `neck_best` (shares in %: of the voxels, and of the gradient); `weighted_dice`.
+        `neck_logistic`, `neck_best` (shares in %: of the voxels, and of the gradient), `neck_first` (the logistic
+        loss's at the beginning); `plain_dice`, `weighted_dice`.
     """
     known: dict = {"loss_steps": next(r for r in answer["rows"] if r["part"] == "loss")["steps"]}
     for region, suffix in ((ALL, ""), (NECK, "_neck")):
@@ -78,7 +91,11 @@ def loss_words(answer: dict, losses: pd.DataFrame) -> dict:
         known |= {f"loss_best{suffix}": means.idxmax(), f"loss_worst{suffix}": means.idxmin()}
         if region == ALL:
             known |= {"loss_best_dice": means.max(), "loss_worst_dice": means.min(), "weighted_dice": means[WEIGHTED]}
-    shares = mass_table(mass_rows(answer))[NECK]
+            known["plain_dice"] = means[PLAIN]
+    mass = mass_rows(answer)
+    shares = mass_table(mass)[NECK]
+    begin = mass[(mass["name"] == PLAIN) & (mass["group"] == NECK)]
+    known["neck_first"] = 100 * float(begin.loc[begin["done"].idxmin(), "mass"])
     known |= {"neck_voxels": shares.iloc[-1], "neck_logistic": shares[PLAIN], "neck_best": shares[known["loss_best"]]}
     return known
 
@@ -89,8 +106,9 @@ def length_words(answer: dict) -> dict:
     Returns:
         `length_epoch` (steps of an epoch); for `fine` and `baseline`, by validation: `<stage>_early` and `<stage>_late`
         (mean Dice after 40 epochs planned so, and after 100), `<stage>_falls` (by how much of itself the loss of 100
-        epochs fell in the last fifth), `<stage>_continued` (how far in Dice the run that went on twice ends from the
-        planned one) and `<stage>_word`; on phantoms of no split `fine_cost` (Dice of 100 epochs over 40) with interval.
+        epochs fell in the last fifth) and `<stage>_end` (whether it still falls), `<stage>_continued` (how far in Dice
+        the run that went on twice ends from the planned one) and `<stage>_word`; on phantoms of no split `fine_cost`
+        (Dice of 100 epochs over 40) with interval.
     """
     known: dict = {"length_epoch": answer["settings"]["fine.steps_per_epoch"]}
     history = length_rows(answer)
@@ -104,6 +122,7 @@ def length_words(answer: dict) -> dict:
             f"{stage}_early": float(continued["dice_mean"].loc[FIRST]),
             f"{stage}_late": float(planned["dice_mean"].iloc[-1]),
             f"{stage}_falls": float((before - loss.iloc[-1]) / abs(before)),
+            f"{stage}_end": "still falls" if (before - loss.iloc[-1]) / abs(before) > FLAT else "is flat",
             f"{stage}_continued": abs(apart),
             f"{stage}_word": higher_or_lower(apart, 0.0, tolerance=SAME),
         }
