@@ -41,7 +41,8 @@ def answer():
     for stage in ("fine", "baseline"):
         for length in ("100", "continued"):
             rows.append(row("length", f"{stage} {length}", 0, 0.6, history=history(100)))
-    return {"settings": {"scans": 6}, "held": HELD, "rows": rows}
+    rows.sort(key=lambda r: r["name"] != "U")  # trained first, and shown in the settings' order
+    return {"settings": {"scans": 6, "networks": {OURS: {}, "U": {}}}, "held": HELD, "rows": rows}
 
 
 def test_what_is_read_is_what_the_benchmark_wrote(answer, monkeypatch, tmp_path):
@@ -80,6 +81,12 @@ def test_tables_keep_the_order_of_the_benchmark(answer):
     assert list(shown.index) == [OURS, "U", "slow"] and list(shown["seeds"]) == [3, 3, 1]
     assert shown.loc[OURS, "sacral"] == "-" and shown.loc["U", "cervical"].startswith("0.65 (0.6")
     assert budgets.gain_table(table, OURS).loc["U", ALL] == "+0.10 (+0.10 to +0.10)"
+
+
+def test_the_table_of_losses_says_how_many_names_are_right(answer):
+    next(r for r in answer["rows"] if r["name"] == "Dice")["identified"][0] = 0
+    table = budgets.compared(budgets.scores(answer, "loss"), "Dice")
+    assert budgets.loss_table(answer, table)["named right"].to_dict() == {"logistic": "1.00", "Dice": "0.94"}
 
 
 def test_costs_stand_beside_the_dice(answer):

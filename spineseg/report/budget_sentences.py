@@ -83,7 +83,8 @@ def loss_words(answer: dict, losses: pd.DataFrame) -> dict:
     Returns:
         `loss_best`, `loss_worst` with `_dice`, `loss_best_neck`, `loss_worst_neck`; `loss_steps`; `neck_voxels`,
         `neck_logistic`, `neck_best` (shares in %: of the voxels, and of the gradient), `neck_first` (the logistic
-        loss's at the beginning); `plain_dice`, `weighted_dice`.
+        loss's at the beginning); `plain_dice`, `weighted_dice`, and `plain_named`,
+        `weighted_named`, `best_named` (share named right where outlines are given); `loss_seeds`.
     """
     known: dict = {"loss_steps": next(r for r in answer["rows"] if r["part"] == "loss")["steps"]}
     for region, suffix in ((ALL, ""), (NECK, "_neck")):
@@ -92,6 +93,9 @@ def loss_words(answer: dict, losses: pd.DataFrame) -> dict:
         if region == ALL:
             known |= {"loss_best_dice": means.max(), "loss_worst_dice": means.min(), "weighted_dice": means[WEIGHTED]}
             known["plain_dice"] = means[PLAIN]
+    named = scores(answer, "loss").groupby("name")["identified"].mean()
+    known |= {"plain_named": named[PLAIN], "weighted_named": named[WEIGHTED], "best_named": named[known["loss_best"]]}
+    known["loss_seeds"] = int(losses["seeds"].min())
     mass = mass_rows(answer)
     shares = mass_table(mass)[NECK]
     begin = mass[(mass["name"] == PLAIN) & (mass["group"] == NECK)]

@@ -45,6 +45,8 @@ def scores(answer: dict, part: str) -> pd.DataFrame:
     if part == "length":
         longer = {row["seed"] for name, row in chosen if name.startswith("fine")}
         chosen = [("fine 40", row) for row in ours if row["seed"] in longer] + chosen
+    order = list(answer["settings"]["networks"])
+    chosen.sort(key=lambda pair: order.index(pair[0]) if pair[0] in order else len(order))  # trained in another order
     tables = [
         held.assign(name=name, seed=row["seed"], dice=row["dice"], identified=row["identified"]) for name, row in chosen
     ]
@@ -110,6 +112,12 @@ def region_table(table: pd.DataFrame) -> pd.DataFrame:
     seeds = table.groupby("name")["seeds"].first()
     order = list(dict.fromkeys(table["name"]))
     return wide.astype(object).fillna("-").assign(seeds=seeds).reindex(index=order, columns=["seeds", ALL, *REGIONS])
+
+
+def loss_table(answer: dict, table: pd.DataFrame) -> pd.DataFrame:
+    """`region_table` of the losses, with the share of vertebrae that are named right where outlines are given."""
+    named = scores(answer, "loss").groupby("name")["identified"].mean().map("{:.2f}".format)
+    return region_table(table).assign(**{"named right": named})
 
 
 def gain_table(table: pd.DataFrame, base: str) -> pd.DataFrame:
