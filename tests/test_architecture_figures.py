@@ -35,6 +35,12 @@ def test_gains_are_drawn_for_both_budgets_and_a_missing_one_is_left_out(answer):
     assert marks(axes[1], "s")[0] == pytest.approx(0.03) and np.isnan(marks(axes[1], "s")[1])
 
 
+def test_a_budget_without_a_training_is_not_in_the_legend(answer):  # noqa: F811
+    steps = budgets.compared(budgets.scores(answer, "steps"), OURS)
+    axes = figures.draw_gains(steps, steps[steps["name"] == OURS])
+    assert [t.get_text() for t in axes[1].get_legend().get_texts()] == ["equal steps"]
+
+
 def test_every_name_has_a_dot_for_each_region(answer):  # noqa: F811
     ax = figures.draw_regions(budgets.compared(budgets.scores(answer, "steps"), OURS))
     assert len(marks(ax, "o")) == 3 * len(REGIONS)

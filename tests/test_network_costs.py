@@ -58,6 +58,7 @@ def test_the_farthest_forecast_is_named_and_the_near_ones_are_counted(answer):
     gpu = {"machine": {"device": "a card"}, "steps": [{"predicted_gb": 1.0, "peak_gb": 0.5}, {"peak_gb": 3.0}]}
     words = network_costs.words(answer, gpu)
     assert (words["on_gpu"], words["gpu_steps"], words["gpu_low"]) == ("a card", 1, 2.0)
+    assert words["steps_of"] == 7
     assert (words["steps"], words["ratio_within"], words["ratio_low"]) == (7, 6, 0.5)
     assert words["ratio_worst"] == "3D ResU-Net" and words["card_none"] == "CNN + transformer"
     assert words["usual_light"] == "V-Net, 3-cubed" and words["guessed"] == 6

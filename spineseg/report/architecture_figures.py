@@ -61,6 +61,8 @@ def draw_gains(steps, time, axes=None):
         ax.axvline(0, color=FAINT, linewidth=0.8, zorder=0)
         for label, table, mark, colour, side in both:
             part = table[table["region"] == region].set_index("name").reindex(names)
+            if part["gain"].isna().all():
+                continue
             places = np.arange(len(names)) + side
             ax.hlines(places, part["gain_low"], part["gain_high"], color=colour, linewidth=1.4)
             ax.plot(part["gain"], places, mark, color=colour, markersize=4, label=label)

@@ -121,8 +121,9 @@ def words(answer: dict, gpu: dict) -> dict:
         gpu: Of `benchmarks/gpu.py`, where memory was measured on a GPU.
 
     Returns:
-        `steps`, `ratio_low`, `ratio_high`, `ratio_within` (share of the steps within 15 %), `ratio_worst` (network of
-        the farthest), `card_gb`, `card_none` (networks that do not train 96-cubed patches there), `usual_low`,
+        `steps`, `steps_of` (networks), `ratio_low`, `ratio_high`, `ratio_within` (how many steps within 15 %),
+        `ratio_worst` (network of the farthest), `card_gb`, `card_none` (networks that do not
+        train 96-cubed patches there), `card_largest` and `card_smallest` (sides of their largest patches), `usual_low`,
         `usual_high` (GB over the networks for two 128-cubed patches in bf16), `usual_light`, `usual_heavy`, `below`
         (networks whose forecast for that lies below the guess) and `guessed` (networks with a guess); `on_gpu`,
         `gpu_steps`, `gpu_low`, `gpu_high`: how forecasts of V-Nets stand to what a GPU took.
@@ -136,6 +137,7 @@ def words(answer: dict, gpu: dict) -> dict:
     on_gpu = [r["predicted_gb"] / r["peak_gb"] for r in gpu["steps"] if "predicted_gb" in r]
     return {
         "on_gpu": gpu["machine"]["device"], "gpu_steps": len(on_gpu), "gpu_low": min(on_gpu), "gpu_high": max(on_gpu),
+        "steps_of": int(rows["network"].nunique()),
         "steps": len(rows), "ratio_low": float(rows["ratio"].min()), "ratio_high": float(rows["ratio"].max()),
         "ratio_within": int((off <= 0.15).sum()), "ratio_worst": str(rows.loc[off.idxmax(), "network"]),
         "card_gb": CARD_GB, "card_none": ", ".join(here.index[here < 96]) or "none",
