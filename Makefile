@@ -13,7 +13,7 @@ cell.metadata.papermill cell.metadata.execution"
 PROFILE ?= demo
 RUN ?= $(PROFILE)
 
-.PHONY: report test unit notebooks-check book-check lint notebooks api lab bench bench-gpu study weights-scores rehearsal clean help
+.PHONY: report test unit notebooks-check book-check lint notebooks api lab bench bench-gpu study architectures weights-scores rehearsal clean help
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -23,7 +23,7 @@ $(STAMP): pyproject.toml $(CONSTRAINTS)
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))' || \
 	  { echo "$(PYTHON) is $$($(PYTHON) --version); Python 3.11 or 3.12 is needed: make PYTHON=python3.11 ..."; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(addprefix -c ,$(CONSTRAINTS)) -e '.[book,dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(addprefix -c ,$(CONSTRAINTS)) -e '.[architectures,book,dev]'
 	@# commits keep only the notebook outputs that are compared; .gitattributes names this filter
 	@if git rev-parse --git-dir >/dev/null 2>&1; then \
 	  git config filter.nbstripout.clean '$(BIN)/python $(STRIP)' && \
@@ -87,6 +87,10 @@ study: $(STAMP)  ## what each choice of the cascade is worth, one change at a ti
 
 weights-scores: $(STAMP)  ## score the weights in the box anew, on phantoms and on real pairs where present
 	$(BIN)/python -m spineseg.report.boxed_scores
+
+architectures: $(STAMP)  ## what other networks and losses cost and reach under equal budgets; hours on one core
+	$(BIN)/python benchmarks/architectures.py
+	$(BIN)/python benchmarks/budgets.py _build/budgets
 
 rehearsal: $(STAMP)  ## a thousand cases with planted faults and killed workers; half an hour
 	$(BIN)/python benchmarks/rehearsal.py _build/rehearsal --out benchmarks/results/rehearsal.json

@@ -59,13 +59,16 @@ class PreparationConfig:
 
 @dataclass(frozen=True)
 class NetworkConfig:
-    """A V-Net."""
+    """A network: a V-Net, or one of MONAI's in its place."""
 
+    architecture: str = "vnet"  # or unet, resunet, attention, hybrid, swin; these need the extra `architectures`
     channels: tuple[int, ...] = (16, 32, 64, 128, 256)  # per level, top to bottom
-    convolutions: tuple[int, ...] = (1, 2, 3, 3, 3)  # per level on the way down; the way up mirrors them
+    # per level on the way down; the way up mirrors them. MONAI's blocks have 2; hybrid: the last counts transformer
+    # blocks, swin: all but first and last do
+    convolutions: tuple[int, ...] = (1, 2, 3, 3, 3)
     kernel: int = 3  # voxels; 5 in the paper
     norm: str = "group"  # none (the paper), group, or instance (not on a grid that shrinks to one voxel)
-    residual: bool = True  # stage input added to stage output
+    residual: bool = True  # of a V-Net: stage input added to stage output
 
 
 @dataclass(frozen=True)
@@ -77,8 +80,8 @@ class StageConfig:
     batch: int = 2  # patches per step
     steps_per_epoch: int = 8
     learning_rate: float = 2e-3  # peak of the cosine
-    loss: str = "dice_ce_binary"  # or dice_ce, or dice (the paper's)
-    naming_weight: float = 1.0  # of the cross-entropy among names (fine: phases) over vertebra voxels; not with dice
+    loss: str = "dice_ce_binary"  # or dice_ce, dice (the paper's); others to compare with are listed in `limits.LOSSES`
+    naming_weight: float = 1.0  # of the cross-entropy among names (fine: phases) over vertebra voxels; with a dice_ce
     deep_supervision: int = 0  # levels of the decoder below full resolution that are judged too; of the fine stage
     foreground_share: float = 0.9  # patches centred on a vertebra voxel, classes drawn evenly, or on other bone
     others_share: float = 0.0  # patches centred on other bone or contrast medium, within the share above

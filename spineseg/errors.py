@@ -42,5 +42,18 @@ class Interrupted(Exception):
         return f"{self.where}: stopped by {name}; say the same again to go on from there"
 
 
+class MissingExtra(RuntimeError):
+    """A choice needs packages that are installed only when asked for.
+
+    Args:
+        what: The choice, such as `architecture 'swin'`.
+        package: The first one that is missing.
+        extra: Name of the extra in `pyproject.toml` that brings them.
+    """
+
+    def __init__(self, what: str, package: str, extra: str):
+        super().__init__(f"{what} needs {package}, which is not installed: python -m pip install -e '.[{extra}]'")
+
+
 class OutOfMemory(Exception):
     """A training step did not fit; the last checkpoint is whole."""

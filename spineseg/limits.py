@@ -6,6 +6,10 @@ from pathlib import Path
 
 from spineseg.anatomy.labels import Scheme, parse_scheme
 
+ARCHITECTURES = ("vnet", "unet", "resunet", "attention", "hybrid", "swin")
+LOSSES = (
+    "dice_ce_binary", "dice_ce", "dice", "logistic", "logistic_weighted", "generalised_dice", "tversky", "focal"
+)  # fmt: skip
 LAYOUTS = ("phantom", "auto", "kaggle", "totalsegmentator", "verse", "nnunet", "pairs", "ct", "labels")
 
 
@@ -78,10 +82,9 @@ def check(config) -> None:
         s = getattr(config, stage)
         multiple = 2 ** (len(s.network.channels) - 1)
         norms = ("none", "instance", "group")
-        losses = ("dice", "dice_ce", "dice_ce_binary")
         need(s.network.kernel in (3, 5), f"{stage}.network.kernel", "3 or 5", s.network.kernel)
         need(s.network.norm in norms, f"{stage}.network.norm", f"one of {', '.join(norms)}", s.network.norm)
-        need(s.loss in losses, f"{stage}.loss", f"one of {', '.join(losses)}", s.loss)
+        need(s.loss in LOSSES, f"{stage}.loss", f"one of {', '.join(LOSSES)}", s.loss)
         need(
             all(p > 0 and p % multiple == 0 for p in s.patch),
             f"{stage}.patch",
@@ -92,6 +95,7 @@ def check(config) -> None:
         need(averaged, f"{stage}.patch", "wider than one voxel at the deepest level for instance norm", s.patch)
         same = len(s.network.convolutions) == len(s.network.channels)
         need(same, f"{stage}.network.convolutions", "as many as channels", s.network.convolutions)
+        _check_network(s.network, f"{stage}.network", need)
         need(s.batch >= 1 and s.steps_per_epoch >= 1, f"{stage}.batch", "1 or more", (s.batch, s.steps_per_epoch))
         need(0 <= s.narrowed_share <= 1, f"{stage}.narrowed_share", "in [0, 1]", s.narrowed_share)
         altered = 0 <= s.altered_share <= (stage == "coarse")
@@ -103,9 +107,25 @@ def check(config) -> None:
             "at least 0 and at most foreground_share, and that at most 1",
             (s.others_share, s.foreground_share),
         )
-        levels = len(s.network.channels) - 2 if stage == "fine" else 0
+        levels = len(s.network.channels) - 2 if stage == "fine" and s.network.architecture == "vnet" else 0
         deep = 0 <= s.deep_supervision <= levels
         need(deep, f"{stage}.deep_supervision", f"from 0 to {levels}", s.deep_supervision)
         need(s.phantoms_together >= 1, f"{stage}.phantoms_together", "1 or more", s.phantoms_together)
         endless = s.phantom_uses == 0 or (s.phantom_uses > 0 and config.cohort.layout == "phantom")
         need(endless, f"{stage}.phantom_uses", "0 or more, and 0 unless the layout is phantom", s.phantom_uses)
+
+
+def _check_network(network, name: str, need) -> None:
+    """Refuse a shape that the named architecture does not come in."""
+    kind, channels, counts = network.architecture, network.channels, network.convolutions
+    need(kind in ARCHITECTURES, f"{name}.architecture", f"one of {', '.join(ARCHITECTURES)}", kind)
+    if kind == "swin":
+        first = channels[0]
+        widths = tuple(first * k for k in (1, 1, 2, 4, 8, 16))
+        fits = channels == widths and first % 12 == 0
+        need(fits, f"{name}.channels", "12 times 1, 1, 2, 4, 8, 16, or a multiple of it, for swin", channels)
+        need(counts[0] == counts[-1] == 2, f"{name}.convolutions", "2 at the first and the last level for swin", counts)
+        need(network.kernel == 3, f"{name}.kernel", "3 for swin", network.kernel)
+    elif kind != "vnet":
+        own = counts[:-1] if kind == "hybrid" else counts  # the last are a hybrid's transformer blocks
+        need(set(own) == {2} and counts[-1] >= 1, f"{name}.convolutions", f"2 at each level for {kind}", counts)

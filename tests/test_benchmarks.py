@@ -3,6 +3,8 @@
 import json
 import math
 
+import architectures
+import budgets
 import harness
 import pytest
 import roofline
@@ -10,7 +12,8 @@ import run as runner
 import torch
 from comparisons import NAMES
 
-from spineseg.config import NetworkConfig
+from spineseg.config import Config, NetworkConfig
+from spineseg.learning.cost import GPU_CONTEXT_GB
 from spineseg.learning.vnet import VNet
 
 
@@ -85,3 +88,28 @@ def test_the_roofline_is_the_longer_of_arithmetic_and_traffic():
     assert arithmetic == pytest.approx(2 * macs * roofline.PASSES)
     traffic = roofline.serial_seconds(network, shape, 4, 1e30, 1.0)
     assert roofline.serial_seconds(network, shape, 2, 1e30, 1.0) == pytest.approx(traffic / 2)
+
+
+def test_every_training_under_a_budget_has_a_run_of_its_own_and_a_possible_configuration():
+    rows = budgets.rows()
+    kept = [{"part": "steps", "name": name, "cpu_seconds": 30.0 * (1 + i)} for i, name in enumerate(budgets.NETWORKS)]
+    assert len({row.run for row in rows}) == len(rows)
+    configs = {row: budgets.configured(row, kept) for row in rows}
+    assert all(isinstance(config, Config) and config.run == row.run for row, config in configs.items())
+    assert {budgets.stage_of(row) for row in rows} == {"coarse", "fine", "baseline"}
+
+
+def test_a_network_that_takes_twice_the_time_gets_half_the_epochs():
+    names = [budgets.OURS, budgets.OURS, "3D U-Net"]
+    kept = [{"part": "steps", "name": n, "cpu_seconds": s} for n, s in zip(names, (30.0, 50.0, 80.0), strict=True)]
+    assert budgets.epochs_in_time("3D U-Net", kept) == budgets.SETTINGS["training.epochs"] / 2
+
+
+def test_the_largest_patch_of_a_card_fits_and_the_next_does_not():
+    network, card_gb = "V-Net, 3-cubed", 4.0
+    side = architectures.largest_side(network, card_gb, False)
+    peaks = [
+        architectures.forecast(architectures.Step(network, s, 1, True, False), "cuda")["peak_gb"] + GPU_CONTEXT_GB
+        for s in (side, side + architectures.STEP)
+    ]
+    assert side >= architectures.SMALLEST and peaks[0] <= card_gb < peaks[1]

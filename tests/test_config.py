@@ -110,7 +110,7 @@ def test_a_value_of_another_kind_is_refused_by_name(name, value, expected):
         ("fine.network.kernel", 4),
         ("fine.network.norm", "batch"),
         ("fine.network.convolutions", [1, 2]),
-        ("fine.loss", "focal"),
+        ("fine.loss", "hinge"),
         ("fine.patch", [33, 32, 32]),
         ("fine.batch", 0),
         ("fine.others_share", 0.99),

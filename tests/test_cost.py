@@ -1,8 +1,11 @@
 import pytest
 import torch
+from networks import ALL
+from networks import shape as shape_of
 
 from spineseg.cli import main
 from spineseg.config import Config, NetworkConfig
+from spineseg.learning.architectures import make_network
 from spineseg.learning.cost import STATE_BYTES, forecast, network_cost, training_cost, ways_to_fit
 from spineseg.learning.vnet import VNet, count_parameters
 
@@ -35,6 +38,46 @@ def test_the_activations_are_those_that_autograd_keeps(norm, shape):
     config = NetworkConfig(channels=(4, 8, 16), convolutions=(1, 2, 2), norm=norm)
     cost = network_cost(on_meta(config), shape, bf16=False)
     assert cost.kept_bytes == pytest.approx(really_kept(VNet(1, 5, config), shape), rel=0.01)
+
+
+@pytest.mark.parametrize("architecture", ALL)
+def test_the_activations_of_every_network_are_those_that_autograd_keeps(architecture):
+    with torch.device("meta"):
+        network = make_network(1, 5, shape_of(architecture))
+    shape = (2, *(network.multiple,) * 2, 2 * network.multiple)
+    real = really_kept(make_network(1, 5, shape_of(architecture)), shape)
+    assert network_cost(network, shape, bf16=False).kept_bytes == pytest.approx(real, rel=0.02)
+
+
+@pytest.mark.parametrize("architecture", ALL)
+def test_every_network_keeps_less_when_it_computes_again(architecture):
+    with torch.device("meta"):
+        network = make_network(1, 5, shape_of(architecture))
+    shape = (1, *(2 * network.multiple,) * 3)
+    plain, again = (network_cost(network, shape, bf16=False, recompute=r) for r in (False, True))
+    assert again.kept_bytes < 0.9 * plain.kept_bytes and again.flops == plain.flops
+    assert network.recompute is False  # as it was
+
+
+def test_a_layer_norm_keeps_fp32_where_a_gpus_autocast_does():
+    class Tokens(torch.nn.Module):
+        in_channels, out_channels = 4, 4
+
+        def __init__(self):
+            super().__init__()
+            self.norm = torch.nn.LayerNorm(6)
+
+        def forward(self, x):
+            return self.norm(x)
+
+    kept = {}
+    for device in ("cpu", "cuda"):
+        with torch.device("meta"):
+            network = Tokens()
+        kept[device] = network_cost(network, (1, 8, 8, 6), bf16=True, device=device).kept_bytes
+    values, rows = 4 * 8 * 8 * 6, 4 * 8 * 8
+    assert kept["cuda"] == 4 * (values + 2 * rows)  # its input as fp32; mean and deviation of each row
+    assert kept["cpu"] == 2 * values + 4 * 2 * rows
 
 
 def test_bf16_halves_the_activations_and_not_the_state():

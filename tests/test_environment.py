@@ -12,7 +12,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
 def declared():
     extras = PROJECT["optional-dependencies"]
-    return {*PROJECT["dependencies"], *extras["book"], *extras["dev"]}
+    return {*PROJECT["dependencies"], *extras["architectures"], *extras["book"], *extras["dev"]}
 
 
 def name_of(requirement):

@@ -94,4 +94,4 @@ def test_labels_of_another_shape_are_named():
 
 def test_an_unknown_loss_lists_the_known_ones():
     with pytest.raises(ValueError, match="dice_ce_binary"):
-        losses.loss_by_name("focal")
+        losses.loss_by_name("hinge")

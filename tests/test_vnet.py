@@ -95,15 +95,17 @@ def test_shapes_follow_the_forward_pass():
     assert rows[2]["shape"] == (4, 2, 2) and rows[-1]["shape"] == (16, 8, 8)
 
 
-def test_bf16_gradients_agree_with_fp32_on_tiny_levels():
+@pytest.mark.parametrize(("kernel", "side"), [(3, 16), (5, 16), (5, 32), (5, 40)])
+def test_bf16_gradients_agree_with_fp32_on_tiny_levels(kernel, side):
     torch.manual_seed(0)
-    network = VNet(1, 26, NetworkConfig(channels=(8, 16, 32, 64), convolutions=(1, 1, 2, 2), norm="group"))
+    config = NetworkConfig(channels=(8, 16, 32, 64), convolutions=(1, 1, 2, 2), kernel=kernel)
+    network = VNet(1, 26, config)
     gradients = []
     for bf16 in (False, True):
         network.zero_grad()
         torch.manual_seed(1)
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=bf16):
-            network(torch.randn(1, 1, 16, 16, 16)).float().square().mean().backward()
+            network(torch.randn(1, 1, side, side, side)).float().square().mean().backward()
         gradients.append(torch.cat([p.grad.flatten() for p in network.parameters()]))
     assert torch.linalg.norm(gradients[1] - gradients[0]) < 0.1 * torch.linalg.norm(gradients[0])
 

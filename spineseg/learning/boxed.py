@@ -32,7 +32,7 @@ def card(folder: Path | None = None) -> dict:
 
 
 def weights(name: str, folder: Path | None = None) -> dict[str, Tensor]:
-    """Weights of one network, float32.
+    """Weights of one network, float32; whole numbers as they are.
 
     Args:
         name: `coarse` or `fine`.
@@ -47,7 +47,8 @@ def weights(name: str, folder: Path | None = None) -> dict[str, Tensor]:
     if hashlib.sha256(payload).hexdigest() != known:
         found = "other bytes than were packed" if payload else "no such file"
         raise CaseError("weights-damaged", path, found, f"sha256 {known[:12]}", "check the file out again")
-    return {key: tensor.float() for key, tensor in tensors_of(payload, path).items()}
+    tensors = tensors_of(payload, path).items()
+    return {key: tensor.float() if tensor.is_floating_point() else tensor for key, tensor in tensors}
 
 
 def load_boxed(folder: Path | None = None) -> tuple[Config, dict[str, nn.Module], dict[str, str]]:

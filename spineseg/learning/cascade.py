@@ -12,15 +12,15 @@ from torch import Tensor, nn
 from spineseg.anatomy.labels import N_CLASSES, N_VERTEBRAE
 from spineseg.config import Config
 from spineseg.data.geometry import resample_image
+from spineseg.learning.architectures import make_network
 from spineseg.learning.sampling import padded, padding
-from spineseg.learning.vnet import VNet
 
 STAGES = ("coarse", "fine")
 PHASES = 3  # names repeat their phase after three vertebrae, so that neighbours, and their neighbours, differ
 LEVEL_CHANNELS = 3  # where along the spine: linear, sine, cosine
 
 
-def build(config: Config, network: str) -> VNet:
+def build(config: Config, network: str) -> nn.Module:
     """The network of one stage.
 
     Args:
@@ -28,14 +28,17 @@ def build(config: Config, network: str) -> VNet:
         network: `baseline`, `coarse` or `fine`.
 
     Returns:
-        A V-Net with 26 outputs; the fine one has four inputs more and four outputs, and its head starts at zero.
+        A network with 26 outputs; the fine one has four inputs more and four outputs, and its head starts at zero.
+
+    Raises:
+        MissingExtra: If its architecture needs a library that is not installed.
     """
     fine = network == "fine"
     stage, window = getattr(config, network), config.preparation
     width = window.window_high_hu - window.window_low_hu
     standard = ((window.centre_hu - window.window_low_hu) / width, window.unit_hu / width)
     inputs, outputs = (2 + LEVEL_CHANNELS, 1 + PHASES) if fine else (1, N_CLASSES)
-    return VNet(inputs, outputs, stage.network, zero_head=fine, lower=stage.deep_supervision, standard=standard)
+    return make_network(inputs, outputs, stage.network, zero_head=fine, lower=stage.deep_supervision, standard=standard)
 
 
 def pad_to(image: Tensor, multiple) -> Tensor:

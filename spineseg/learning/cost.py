@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
+from unittest import mock
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from spineseg.config import Config
 from spineseg.learning.cascade import build
 from spineseg.learning.sampling import padded
-from spineseg.learning.vnet import VNet, count_parameters
+from spineseg.learning.vnet import count_parameters
 
 WHOLE_SCAN_MM = (400.0, 400.0, 900.0)  # a trunk with arms down; the coarse stage sees scans whole
 # float32 each: weight, gradient, two moments of AdamW, moving average
@@ -71,7 +72,7 @@ def training_cost(config: Config, name: str, *, bf16: bool, device: str = "cuda"
 
 
 def network_cost(
-    network: VNet, shape, *, bf16: bool, recompute: bool = False, device: str = "cuda", name: str = ""
+    network: nn.Module, shape, *, bf16: bool, recompute: bool = False, device: str = "cuda", name: str = ""
 ) -> Cost:
     """Cost of a step of a network on the meta device.
 
@@ -86,6 +87,8 @@ def network_cost(
     parameters = count_parameters(network)
     dtype = torch.bfloat16 if bf16 else torch.float32
     network = network.to(dtype)
+    if bf16 and device == "cuda":
+        _leave_bf16(network, dtype)
     image = torch.empty(shape[0], network.in_channels, *shape[1:], device="meta", dtype=dtype)
     counter = FlopCounterMode(display=False)
     with counter, torch.no_grad():
@@ -99,6 +102,15 @@ def network_cost(
     copies = parameters * dtype.itemsize if bf16 else 0  # autocast keeps the weights that it has cast
     peak = parameters * STATE_BYTES + copies + kept + loss + wide * widest
     return Cost(name, tuple(shape), parameters, float(counter.get_total_flops()), kept, peak)
+
+
+def _leave_bf16(network: nn.Module, dtype: torch.dtype) -> None:
+    """Let layers compute in fp32 that autocast on a GPU keeps from bf16, as transformers have them; ours do not."""
+    for module in network.modules():
+        if isinstance(module, nn.LayerNorm | nn.Softmax):
+            module.float()
+            module.register_forward_pre_hook(lambda _, inputs: tuple(x.float() for x in inputs))
+            module.register_forward_hook(lambda _, __, output: output.to(dtype))
 
 
 def ways_to_fit(config: Config, name: str, *, bf16: bool, room_gb: float) -> list[tuple[str, Cost]]:
@@ -192,7 +204,7 @@ def forecast(config: Config, names, *, room_gb: float = CARD_GB) -> str:
     return "\n".join([*lines, *advice])
 
 
-def _kept(network: VNet, image: Tensor, recompute: bool) -> tuple[int, int]:
+def _kept(network: nn.Module, image: Tensor, recompute: bool) -> tuple[int, int]:
     """Bytes that autograd keeps of a forward pass, and bytes of the widest single activation.
 
     With `recompute`: what is kept between levels, and the most that one level keeps while it is computed again.
@@ -209,7 +221,7 @@ def _kept(network: VNet, image: Tensor, recompute: bool) -> tuple[int, int]:
         held.append(t)
         return t
 
-    def run(level, *inputs: Tensor) -> Tensor:
+    def run(level, *inputs: Tensor, **_how) -> Tensor:
         nonlocal current
         for t in inputs:
             keep(t, between)
@@ -219,10 +231,12 @@ def _kept(network: VNet, image: Tensor, recompute: bool) -> tuple[int, int]:
         current = between
         return result
 
-    network._run = run
-    with torch.autograd.graph.saved_tensors_hooks(lambda t: keep(t, current), lambda t: t):
+    network.recompute = recompute
+    with (
+        mock.patch("torch.utils.checkpoint.checkpoint", run),  # through which a network has parts computed again
+        torch.autograd.graph.saved_tensors_hooks(lambda t: keep(t, current), lambda t: t),
+    ):
         network(image)
-    del network._run
-    inside = [sum(level.values()) for level in levels[1:]]
-    kept = sum(between.values()) + (max(inside) if recompute else sum(inside))
+    network.recompute = False
+    kept = sum(between.values()) + max((sum(level.values()) for level in levels[1:]), default=0)
     return kept, max(size for level in levels for size in level.values())

@@ -12,6 +12,9 @@ from functools import partial
 import torch
 from torch import Tensor, distributed
 
+from spineseg.learning.library_losses import library_loss, logistic_loss
+from spineseg.limits import LOSSES
+
 CHUNK = {"cpu": 1 << 13}  # voxels whose softmax exists at one time: what a core's cache holds with 26 classes ...
 LARGE_CHUNK = 1 << 22  # ... and values of them on a GPU, where every chunk costs the start of some kernels
 EPSILON = 1e-6
@@ -68,15 +71,26 @@ def dice_ce_loss(logits: Tensor, labels: Tensor, *, binary: bool = False, naming
 
 
 def loss_by_name(name: str, *, naming: float = 0.0):
-    """The function of `(logits, labels)` that a stage's `loss` names: dice, dice_ce or dice_ce_binary."""
+    """The function of `(logits, labels)` that a stage's `loss` names; see `limits.LOSSES`.
+
+    Args:
+        name: One of ours, or of `library_losses`.
+        naming: Weight of the naming term; of dice_ce and dice_ce_binary.
+
+    Raises:
+        MissingExtra: If it is a library's that is not installed.
+        ValueError: If it is unknown.
+    """
     known = {
         "dice": dice_loss,
         "dice_ce": partial(dice_ce_loss, naming=naming),
         "dice_ce_binary": partial(dice_ce_loss, binary=True, naming=naming),
+        "logistic": logistic_loss,
+        "logistic_weighted": partial(logistic_loss, weighted=True),
     }
-    if name not in known:
-        raise ValueError(f"unknown loss {name!r}; known: {', '.join(known)}")
-    return known[name]
+    if name not in LOSSES:
+        raise ValueError(f"unknown loss {name!r}; known: {', '.join(LOSSES)}")
+    return known[name] if name in known else library_loss(name)
 
 
 def _check(logits: Tensor, labels: Tensor) -> None:

@@ -44,9 +44,7 @@ def pack(config: Config, folder: Path | None = None) -> Path:
     networks = {}
     for name in STAGES:
         network, state = load_network(config, name)
-        payload = save_bytes(
-            {k: t.to(torch.bfloat16).contiguous() for k, t in network.state_dict().items() if LOWER not in k}
-        )
+        payload = save_bytes({k: _stored(t).contiguous() for k, t in network.state_dict().items() if LOWER not in k})
         with atomic_path(folder / f"{name}.safetensors") as temporary:
             temporary.write_bytes(payload)
         networks[name] = {"sha256": hashlib.sha256(payload).hexdigest()} | {k: state[k] for k in STATE}
@@ -60,6 +58,10 @@ def pack(config: Config, folder: Path | None = None) -> Path:
     write_text(folder / HISTORY, history)
     write_text(folder / CARD, json.dumps(card, indent=1))
     return folder / CARD
+
+
+def _stored(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor.to(torch.bfloat16) if tensor.is_floating_point() else tensor
 
 
 def _earlier(before: dict, networks: dict, start: str) -> list[dict]:

@@ -16,6 +16,7 @@ import torch
 
 from spineseg import paths
 from spineseg.config import Config
+from spineseg.learning.architectures import NEEDED
 
 COMMIT = "SPINESEG_COMMIT"  # environment variable that names the commit where a copy of the code runs
 PACKAGES = ("torch", "numpy", "pandas", "lightning", "nibabel", "safetensors", "spineseg")
@@ -33,6 +34,8 @@ def provenance(config: Config) -> dict:
         scans' contents and of the file that pins the libraries; seed, versions, device, threads, time. What cannot be
         told is empty.
     """
+    peers = any(stage.network.architecture != "vnet" for stage in (config.baseline, config.coarse, config.fine))
+    packages = (*PACKAGES, *(NEEDED if peers else ()))
     return {
         "commit": os.environ.get(COMMIT, "") or _git("rev-parse", "HEAD"),
         "dirty": bool(_git("status", "--porcelain", "--untracked-files=no")),
@@ -41,7 +44,7 @@ def provenance(config: Config) -> dict:
         "lock_hash": _hash_of_pins(),
         "seed": config.training.seed,
         "python": platform.python_version(),
-        "versions": {name: importlib.metadata.version(name) for name in PACKAGES},
+        "versions": {name: importlib.metadata.version(name) for name in packages},
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() else _processor(),
         "threads": torch.get_num_threads(),
         "written": datetime.now(UTC).isoformat(timespec="seconds"),

@@ -40,6 +40,7 @@ class MovingAverage:
     def __init__(self, network: nn.Module, decay: float):
         self.decay, self.steps = decay, 0
         self.weights = {name: t.detach().clone() for name, t in network.state_dict().items()}
+        self.moving = [name for name, t in self.weights.items() if t.is_floating_point()]  # not tables of indices
 
     @torch.no_grad()
     def update(self, network: nn.Module) -> None:
@@ -47,7 +48,8 @@ class MovingAverage:
         self.steps += 1
         decay = min(self.decay, (1 + self.steps) / (10 + self.steps))
         new = network.state_dict()
-        torch._foreach_lerp_(list(self.weights.values()), [new[name] for name in self.weights], 1 - decay)
+        old = [self.weights[name] for name in self.moving]
+        torch._foreach_lerp_(old, [new[name] for name in self.moving], 1 - decay)
 
     def load(self, weights: dict[str, Tensor], steps: int) -> None:
         """Go on from a stored average."""

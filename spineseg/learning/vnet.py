@@ -13,23 +13,34 @@ from functools import partial
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
+from torch.utils import checkpoint
 
 from spineseg.config import NetworkConfig
 from spineseg.learning.convolution import Conv3d, ConvTranspose3d
 from spineseg.learning.norm import GroupNorm
 
-# from 32 channels on, torch 2.13's bf16 conv3d on a CPU gives infinite or huge weight gradients when the grid is 2
-# voxels wide (2x2x2, 2x4x2); 4x4x2 and larger agree with fp32, so stages with a side below this are computed in fp32
-SMALLEST_BF16_SIDE = 4
+
+def narrow_for_bf16(sides, kernel: int) -> bool:
+    """Whether a convolution over a grid must stay in fp32 on a CPU: torch 2.13's bf16 `conv3d` gives infinite or huge
+    weight gradients where a side is shorter than the kernel (2x2x2 for 3-cubed; 4x4x4, 4x8x8 for 5-cubed); sides as
+    long as it are left out too, all longer ones agree with fp32 to .3 %."""
+    return min(sides) <= kernel
 
 
-def _norm(kind: str, channels: int) -> nn.Module:
+def norm_layer(kind: str, channels: int) -> nn.Module:
+    """The layer that `NetworkConfig.norm` names."""
     if kind == "instance":
         return nn.InstanceNorm3d(channels, affine=True)
     if kind == "group":
-        return GroupNorm(min(8, channels), channels)
+        groups = next(n for n in range(min(8, channels), 0, -1) if channels % n == 0)
+        return GroupNorm(groups, channels)
     return nn.Identity()
+
+
+def standardised(x: Tensor, standard: tuple[float, float]) -> Tensor:
+    """`(N, C, I, J, K)` with its first channel, the image, in units of a network (see `VNet`)."""
+    zero, unit = standard
+    return torch.cat(((x[:, :1] - zero) / unit, x[:, 1:]), 1)
 
 
 def _added(y: Tensor, x: Tensor) -> Tensor:
@@ -86,17 +97,17 @@ class Stage(nn.Module):
 
     def __init__(self, in_channels: int, channels: int, convolutions: int, config: NetworkConfig):
         super().__init__()
-        self.channels, self.residual = channels, config.residual
+        self.channels, self.residual, self.kernel = channels, config.residual, config.kernel
         widths = [in_channels, *[channels] * convolutions]
         self.convolutions = nn.ModuleList(
             Conv3d(a, b, config.kernel, padding=config.kernel // 2) for a, b in zip(widths, widths[1:], strict=False)
         )
-        self.norms = nn.ModuleList(_norm(config.norm, channels) for _ in range(convolutions))
+        self.norms = nn.ModuleList(norm_layer(config.norm, channels) for _ in range(convolutions))
         self.activations = nn.ModuleList(ChannelPReLU(channels) for _ in range(convolutions))
 
     def forward(self, x: Tensor) -> Tensor:
         """`(N, in_channels, I, J, K)` to `(N, channels, I, J, K)`."""
-        if x.device.type == "cpu" and min(x.shape[2:]) < SMALLEST_BF16_SIDE:
+        if x.device.type == "cpu" and narrow_for_bf16(x.shape[2:], self.kernel):
             with torch.autocast("cpu", enabled=False):
                 return self._forward(x.float())
         return self._forward(x)
@@ -125,7 +136,7 @@ class Resize(nn.Module):
     def __init__(self, in_channels: int, channels: int, config: NetworkConfig, *, up: bool):
         super().__init__()
         self.convolution = (ConvTranspose3d if up else Conv3d)(in_channels, channels, 2, stride=2)
-        self.norm, self.activation = _norm(config.norm, channels), ChannelPReLU(channels)
+        self.norm, self.activation = norm_layer(config.norm, channels), ChannelPReLU(channels)
 
     def forward(self, x: Tensor) -> Tensor:
         """`(N, in_channels, I, J, K)` to half or twice the side lengths."""
@@ -204,8 +215,7 @@ class VNet(nn.Module):
         """Outputs of the decoder's levels, the finest one last."""
         if any(n % self.multiple for n in x.shape[2:]):
             raise ValueError(f"side lengths must divide by {self.multiple}, got {tuple(x.shape[2:])}; pad the input")
-        zero, unit = self.standard
-        x = torch.cat(((x[:, :1] - zero) / unit, x[:, 1:]), 1)
+        x = standardised(x, self.standard)
         skips = [self._run(self.encoder[0], x)]
         for down, stage in zip(self.down[:-1], self.encoder[1:-1], strict=True):
             skips.append(self._run(nn.Sequential(down, stage), skips[-1]))
@@ -218,7 +228,7 @@ class VNet(nn.Module):
 
     def _run(self, level: Callable, *inputs: Tensor) -> Tensor:
         if self.recompute and torch.is_grad_enabled():
-            return checkpoint(level, *inputs, use_reentrant=False, preserve_rng_state=False)
+            return checkpoint.checkpoint(level, *inputs, use_reentrant=False, preserve_rng_state=False)
         return level(*inputs)
 
 
