@@ -158,6 +158,18 @@ class EvaluationConfig:
 
 
 @dataclass(frozen=True)
+class MorphometryConfig:
+    """How vertebrae and discs are measured."""
+
+    step_mm: float = 1.0  # lattice on which a vertebra is looked at
+    low_density_hu: float = 90.25  # of the inner body, below which density counts as low; without contrast medium
+    low_density_arterial_hu: float = 20.0  # added to that in an arterial phase ...
+    low_density_portal_hu: float = 14.75  # ... and in a portal one
+    gas_hu: float = -150.0  # of a disc, below which a point counts as gas
+    blank_share: float = 0.2  # of an inner body that is exactly 0 HU, above which a scan shows bone only
+
+
+@dataclass(frozen=True)
 class ReportConfig:
     """The book."""
 
@@ -188,6 +200,7 @@ class Config:
     inference: InferenceConfig = InferenceConfig()
     order: OrderConfig = OrderConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
+    morphometry: MorphometryConfig = MorphometryConfig()
     report: ReportConfig = ReportConfig()
 
     @classmethod
