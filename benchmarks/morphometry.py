@@ -104,8 +104,8 @@ def perfect(seeds: list[int], spacing_mm: float, config: MorphometryConfig, plan
 
 def predicted(seeds: list[int], config: MorphometryConfig) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Errors with the scan's own labels and with predicted ones, of vertebrae of which all is in view."""
-    from spineseg.learning.inference import Predictor
     from spineseg.data.nifti import Volume
+    from spineseg.learning.inference import Predictor
 
     predictor, own, theirs = Predictor.boxed(), [], []
     for seed in seeds:
@@ -142,7 +142,7 @@ def main(arguments=None) -> int:
         seeds = usual[: options.seeds]
         answer["seeds"] = len(seeds)
         answer["perfect"] = {
-            str(mm): summary(perfect(seeds if mm == 1.5 else seeds[: len(seeds) // 2], mm, config, None))
+            str(mm): summary(perfect(seeds if mm == 1.5 else seeds[: len(seeds) // 4], mm, config, None))
             for mm in SPACINGS_MM
         }
         answer["planted"] = summary(perfect(seeds[: len(seeds) // 2], 1.5, config, Pathology()))

@@ -163,9 +163,10 @@ class MorphometryConfig:
 
     step_mm: float = 1.0  # lattice on which a vertebra is looked at
     low_density_hu: float = 90.25  # of the inner body, below which density counts as low; without contrast medium
-    low_density_arterial_hu: float = 20.0  # added to that in an arterial phase ...
-    low_density_portal_hu: float = 14.75  # ... and in a portal one
     gas_hu: float = -150.0  # of a disc, below which a point counts as gas
+    gas_share: float = 0.05  # of the inner disc, above which gas is reported
+    touching_mm: float = 0.5  # height of a disc in the middle, below which its bodies are said to touch
+    scoliosis_degrees: float = 10.0  # Cobb angle from which a curve is reported
     blank_share: float = 0.2  # of an inner body that is exactly 0 HU, above which a scan shows bone only
 
 

@@ -28,9 +28,8 @@ def pair(gap_mm=8.0, slip=0.0, lean=0.0, spacing=(1.5, 1.5, 1.5)):
 def test_a_parallel_space_is_as_high_everywhere(gap_mm):
     upper, lower = pair(gap_mm)
     assert list(disc_heights(upper, lower).values()) == pytest.approx([gap_mm] * 3, abs=0.6)
-    assert segment_angle(upper, lower) == pytest.approx(0, abs=1.5) and slip_mm(upper, lower) == pytest.approx(
-        0, abs=0.8
-    )
+    assert segment_angle(upper, lower) == pytest.approx(0, abs=1.5)
+    assert slip_mm(upper, lower) == pytest.approx(0, abs=0.8)
 
 
 def test_a_space_that_opens_forwards_is_higher_in_front_and_has_a_positive_angle():

@@ -26,10 +26,7 @@ def patient_axes(bodies: dict[int, Body]) -> np.ndarray:
     right = np.mean([b.frame[:, 0] for b in bodies.values()], axis=0)
     right /= np.linalg.norm(right)
     ordered = [bodies[i] for i in sorted(bodies)]
-    if len(ordered) > 1:
-        up = ordered[0].middle - ordered[-1].middle
-    else:
-        up = ordered[0].frame[:, 2]
+    up = ordered[0].middle - ordered[-1].middle if len(ordered) > 1 else ordered[0].frame[:, 2]
     up = up - (up @ right) * right
     up /= np.linalg.norm(up)
     return np.stack([right, np.cross(up, right), up], axis=1)

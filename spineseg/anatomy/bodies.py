@@ -19,10 +19,11 @@ CORE_ACROSS = 0.3  # of the width to either side of the midplane, ...
 CORE_ALONG = (0.15, 0.85)  # ... and of the depth from the back wall: the inner part of an endplate
 LEAST_CANAL_MM = 5.0  # a narrower gap behind the back wall is a fold of its surface
 _WALL_SHARE = 0.15  # of the depth, where the search for the back wall begins: behind any hole in an endplate
-_TURNS = 3  # after the first search, until the frame no longer moves
+_TURNS = 2  # after the first search, until the frame no longer moves
 _SIDES = 0.1  # of the width to either side of a body, where its edge may lie
 _FLOOR_MM = 1.8  # above the lowest point, what belongs to C2's lower endplate
 _FLOOR_INSET = 0.12  # of it, left out at either end
+_ROOM_MM, _ROOM_SIDES, _ROOM_BEHIND_MM = 6.0, 0.6, 34.0  # around a body, what else is looked at: canal and laminae
 _LEAST_SEEN = 0.9  # of the inner part, where an endplate must be found
 _DENS_SHARE = 0.35  # of C2's usual height, which is that of its dens, that columns of its body have
 _ABOVE_FLOOR_MM = 5.0  # where the search for C2's lower endplate begins, above the lowest bone in the midplane
@@ -120,17 +121,18 @@ def bodies_of(row: Row, *, step_mm: float) -> dict[int, Body]:
         body = body_from(row.viewed(level, first.frame, first.middle, step_mm), level)
         for _ in range(_TURNS):
             if body is not None:
-                body = body_from(row.viewed(level, *_better(body), step_mm), level)
+                *about, room = _better(body)
+                body = body_from(row.viewed(level, *about, step_mm, room), level)
         if body is not None:
             found[level] = _checked(body, row)
     return found
 
 
-def _better(body: Body) -> tuple[np.ndarray, np.ndarray]:
+def _better(body: Body) -> tuple[np.ndarray, np.ndarray, list[np.ndarray]]:
     """A frame along the mean normal of the endplates, its midplane half way between the sides of the body.
 
     Its origin is the middle of the body. The search that a body was first found with goes in steps; this does not, so
-    that all searches end alike.
+    that all searches end alike. The third is the room of the body and the canal behind it, for a smaller lattice.
     """
     ends = [end for end, there in (("top", body.has_top), ("bottom", body.has_bottom)) if there]
     up = np.sum([body.plane(end)[1] for end in ends], axis=0)
@@ -147,7 +149,15 @@ def _better(body: Body) -> tuple[np.ndarray, np.ndarray]:
     deep = (body.front_mm + body.back_mm) / 2
     levels = [np.nanmean(getattr(body, end)[body.core]) for end in ends]
     level = float(np.mean(levels)) if len(ends) == 2 else 0.0
-    return np.stack([np.cross(forward, up), forward, up], axis=1), body.world([aside, deep, level])
+    axes, middle = np.stack([np.cross(forward, up), forward, up], axis=1), np.array([aside, deep, level])
+    high = np.nanmax(body.top) + _ROOM_MM if np.isfinite(body.top).any() else body.view.z[-1]
+    corners = (
+        np.array(
+            [-_ROOM_SIDES * body.width_mm - _ROOM_MM, body.back_mm - _ROOM_BEHIND_MM, np.nanmin(body.bottom) - _ROOM_MM]
+        ),
+        np.array([_ROOM_SIDES * body.width_mm + _ROOM_MM, body.front_mm + _ROOM_MM, high]),
+    )
+    return axes, body.world(middle), [corner - middle for corner in corners]
 
 
 def body_from(settled: Settled, level: int) -> Body | None:
@@ -166,12 +176,12 @@ def body_from(settled: Settled, level: int) -> Body | None:
     if level == C2:
         level_z = float(view.z[np.flatnonzero(heights >= 0.5 * heights.max())[0]]) + _ABOVE_FLOOR_MM
     start = int(np.argmin(np.abs(view.z - level_z)))
-    top = np.where(solid, _edge(view.filled, view.z, start, up=True), np.nan)
-    bottom = np.where(solid, _edge(view.filled, view.z, start, up=False), np.nan)
+    top = np.where(solid, edge(view.filled, view.z, start, up=True), np.nan)
+    bottom = np.where(solid, edge(view.filled, view.z, start, up=False), np.nan)
     deep = (front + back) // 2
     profile = tall[strip].mean(0)
     half = 0.5 * np.median(profile[back:front])
-    ends = [_edge(profile / (2 * half), view.y, deep, up=up) for up in (True, False)]
+    ends = [edge(profile / (2 * half), view.y, deep, up=up) for up in (True, False)]
     widths = solid[:, back + (front - back) * 2 // 5 : front - (front - back) // 5].sum(0)
     width_mm = float(np.median(widths) * view.step_mm) if level != C2 else float(ends[0] - ends[1])
     along = [ends[1] + share * (ends[0] - ends[1]) for share in CORE_ALONG]
@@ -187,7 +197,7 @@ def body_from(settled: Settled, level: int) -> Body | None:
     )  # fmt: skip
 
 
-def _edge(filled, axis, start, *, up):
+def edge(filled, axis, start, *, up):
     """Where values along the last axis first fall below one half, going away from an index; nan if they never do."""
     values, places = (filled[..., start:], axis[start:]) if up else (filled[..., start::-1], axis[start::-1])
     outside = values < 0.5
@@ -210,7 +220,7 @@ def _floor(view, bottom):
 def _behind(view, middle, start, between):
     """Back wall and depth of the canal per height, in the midplane section `(y, z)`."""
     section = middle.T
-    wall = _edge(section, view.y, start, up=False)
+    wall = edge(section, view.y, start, up=False)
     wall[(view.z < between[0]) | (view.z > between[1])] = np.nan
     behind = (view.y[None, :] < wall[:, None] - LEAST_CANAL_MM) & (section >= 0.5)
     canal = np.full(len(view.z), np.nan)

@@ -97,8 +97,8 @@ def genant(lost: dict[str, float]) -> tuple[float, str]:
         Grade 0 to 3 and the kind (empty for grade 0); `(nan, "")` where no loss is known.
 
     Source:
-        Thresholds 20, 25 and 40 % of Genant's grades. The grade is of the measured ratio, not of a reader's eye: a level
-        that is normally lower in front or in the middle starts from a loss above 0.
+        Thresholds 20, 25 and 40 % of Genant's grades. The grade is of the measured ratio, not of a reader's eye: a
+        level that is normally lower in front or in the middle starts from a loss above 0.
     """
     known = {kind: value for kind, value in lost.items() if np.isfinite(value)}
     if not known:

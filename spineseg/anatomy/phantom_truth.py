@@ -1,7 +1,7 @@
 """What a phantom measures, from the signed distances that it was drawn with and without a voxel of its label map.
 
-The definitions of the measures are those of `clinical`; what differs is where the surfaces come from. Exact frames stand
-in for those that are found in a mask.
+The definitions of the measures are those of `clinical`; what differs is where the surfaces come from. Exact frames
+stand in for those that are found in a mask.
 """
 
 from __future__ import annotations

@@ -38,10 +38,10 @@ class Row:
         mask, start = self._mask(level)
         return settle(mask, start, self.affine, self.places[level], level, self.tangent(level), step_mm)
 
-    def viewed(self, level: int, frame: np.ndarray, middle: np.ndarray, step_mm: float) -> Settled:
-        """One vertebra, smoothed, in a frame and about a point that are given."""
+    def viewed(self, level: int, frame: np.ndarray, middle: np.ndarray, step_mm: float, room=None) -> Settled:
+        """One vertebra, smoothed, in a frame and about a point that are given; of it what lies within a room."""
         mask, start = self._mask(level)
-        view = look(smoothed(mask), start, self.affine, self.places[level], frame, middle, step_mm)
+        view = look(smoothed(mask), start, self.affine, self.places[level], frame, middle, step_mm, room)
         return Settled(view, frame, middle, split(view))
 
     def _mask(self, level):

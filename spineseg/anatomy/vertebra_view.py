@@ -119,20 +119,29 @@ def _symmetry(x, y):
     return best[0] / len(x), float(best[1])
 
 
-def look(mask, start, affine, place, frame, middle, step_mm):
-    """Sample the mask linearly on a lattice along the frame, with the middle at the origin."""
+def look(mask, start, affine, place, frame, middle, step_mm, room=None):
+    """Sample the mask linearly on a lattice along the frame, with the middle at the origin.
+
+    The lattice holds the whole vertebra, or of it what lies between the two corners of `room`, mm in the frame.
+    """
     local = (place - middle) @ frame
     margin = 2.0 * step_mm + np.linalg.norm(affine[:3, :3], axis=0).max()
-    ends = zip(local.min(0) - margin, local.max(0) + margin, strict=True)
-    x, y, z = (np.arange(np.floor(a / step_mm), np.ceil(b / step_mm) + 1) * step_mm for a, b in ends)
+    low, high = local.min(0) - margin, local.max(0) + margin
+    if room is not None:
+        low, high = np.maximum(low, room[0]), np.minimum(high, room[1])
+    x, y, z = (
+        np.arange(np.floor(a / step_mm), np.ceil(b / step_mm) + 1) * step_mm for a, b in zip(low, high, strict=True)
+    )
     turn = np.linalg.inv(affine[:3, :3])
-    origin = turn @ (middle - affine[:3, 3]) - start
-    columns = torch.from_numpy((turn @ frame).astype(np.float32))
-    size = torch.tensor(mask.shape, dtype=torch.float32)
-    grid = torch.stack(torch.meshgrid(*(torch.from_numpy(v.astype(np.float32)) for v in (x, y, z)), indexing="ij"), -1)
-    grid = grid @ columns.T + torch.from_numpy(origin.astype(np.float32))
-    grid = (2.0 * grid + 1.0) / size - 1.0  # voxel index to the unit cube of grid_sample
-    filled = torch.nn.functional.grid_sample(mask[None, None], grid.flip(-1)[None], align_corners=False)
+    origin, columns = turn @ (middle - affine[:3, 3]) - start, turn @ frame
+    grid = torch.empty(len(x), len(y), len(z), 3)
+    for axis, size in enumerate(mask.shape):  # voxel index to the unit cube of grid_sample, whose axes run backwards
+        along = [
+            torch.from_numpy((2.0 / size * columns[axis, d] * v).astype(np.float32)) for d, v in enumerate((x, y, z))
+        ]
+        along[0] += (2.0 * origin[axis] + 1.0) / size - 1.0
+        grid[..., 2 - axis] = along[0][:, None, None] + along[1][None, :, None] + along[2][None, None, :]
+    filled = torch.nn.functional.grid_sample(mask[None, None], grid[None], align_corners=False)
     return View(filled[0, 0].numpy(), x, y, z, step_mm)
 
 

@@ -54,6 +54,7 @@ def generate(
     bone_only: bool | None = None,
     spread: float = 1.0,
     pathology: Pathology | None = None,
+    tight: bool | None = None,
 ) -> Phantom:
     """Make one phantom; the same seed on the same device gives the same bytes.
 
@@ -68,6 +69,7 @@ def generate(
             against the usual ones, about the same middles; at 0 all patients look alike. Anatomy does not follow it.
         pathology: What to plant in an otherwise healthy spine, whose rows are then `truth["planted"]`; None for the
             wear that chance draws.
+        tight: Whether the scan is a crop around the spine; None leaves it to chance, as in the population.
 
     Returns:
         The phantom, in one of the 48 orientations.
@@ -84,7 +86,7 @@ def generate(
     for_patient, for_view, for_body, for_spine, for_scan = streams  # apart, so that a seed is one patient in any view
     generator = torch.Generator(device=device).manual_seed(int(for_scan.integers(2**62)))
     spine, tissue = draw_spine(for_patient, pathology, seed), draw_tissue(for_patient, spread)
-    view = draw_view(spine, for_view, spacing_mm=spacing_mm, anisotropic=anisotropic, needs=needs)
+    view = draw_view(spine, for_view, spacing_mm=spacing_mm, anisotropic=anisotropic, needs=needs, tight=tight)
     if bone_only is not None:
         view = dataclasses.replace(view, bone_only=bone_only)
     canvas = Canvas(view.low_mm, view.shape, view.spacing, device=device)

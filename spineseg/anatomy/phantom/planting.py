@@ -1,7 +1,7 @@
 """Pathology put into a spine on purpose, in place of what chance did to it: kind, place and severity are known.
 
-A planted spine is otherwise healthy and has the usual number of vertebrae, so that every vertebra and disc is either one
-that something was planted in or one that nothing was.
+A planted spine is otherwise healthy and has the usual number of vertebrae, so that every vertebra and disc is either
+one that something was planted in or one that nothing was.
 """
 
 from __future__ import annotations
