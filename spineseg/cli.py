@@ -176,6 +176,27 @@ def predict(
     return CASE_ERROR if failed else 0
 
 
+def measure(
+    ct: Positional[Path], segmentation: Positional[Path], out: Path = Path("measures"), scheme: str = ""
+) -> int:
+    """Measure vertebrae and discs: heights, angles, slips, density; tables, a JSON and a page. Not a diagnosis.
+
+    Args:
+        ct: NIfTI file.
+        segmentation: Label map on the same grid, such as predict writes, or a folder with one file per vertebra.
+        out: Folder; gets vertebrae.csv, discs.csv, measures.json and index.html.
+        scheme: Of the labels, as for audit; ours when empty.
+    """
+    from spineseg.report.measuring import measure_files, write_measures
+
+    measured = measure_files(ct, segmentation, Config().morphometry, scheme=scheme)
+    page = write_measures(measured, out)
+    for row in measured.findings.itertuples():
+        print(f"{row.place}: {row.finding}, {row.value} ({row.rule})")
+    print(f"{len(measured.exam.vertebrae)} vertebrae, {len(measured.exam.discs)} discs: {page}")
+    return 0
+
+
 def pack(run: str = "boxed") -> int:
     """Put a trained cascade into data/weights, for predict to use when no run is named.
 
@@ -222,6 +243,7 @@ COMMANDS = {
     "prepare": prepare,
     "train": train,
     "predict": predict,
+    "measure": measure,
     "pack": pack,
     "score": score,
     "report": report,

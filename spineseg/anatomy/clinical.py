@@ -18,7 +18,8 @@ from spineseg.config import MorphometryConfig
 VERTEBRA_COLUMNS = (
     "vertebra", "height_anterior_mm", "height_middle_mm", "height_posterior_mm", "body_volume_ml", "hu_median",
     "hu_spread", "endplate_top_hu", "endplate_bottom_hu", "volume_ml", "width_mm", "depth_mm", "canal_mm",
-    "wedge_degrees", "hollow_top_mm", "hollow_bottom_mm", "lip_top_mm", "lip_bottom_mm", "loss_wedge", "loss_biconcave", "loss_crush", "genant_grade", "genant_kind", "cut", "whole",
+    "wedge_degrees", "hollow_top_mm", "hollow_bottom_mm", "lip_top_mm", "lip_bottom_mm", "loss_wedge", "loss_biconcave",
+    "loss_crush", "genant_grade", "genant_kind", "cut", "whole",
 )  # fmt: skip
 DISC_COLUMNS = (
     "disc", "height_anterior_mm", "height_middle_mm", "height_posterior_mm", "index", "angle_degrees", "slip_mm",

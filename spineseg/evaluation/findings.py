@@ -74,7 +74,7 @@ def flagged(findings: pd.DataFrame) -> set[str]:
 
 
 def neighbours_median(values: pd.Series, reach: int = 2) -> pd.Series:
-    """For each value the median of those of up to `reach` neighbours on either side, itself left out; nan without any."""
+    """For each value the median of up to `reach` neighbours on either side, itself left out; nan without any."""
     array = values.to_numpy(float)
     found = np.full(len(array), np.nan)
     for i in range(len(array)):

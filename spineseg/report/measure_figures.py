@@ -13,7 +13,7 @@ from spineseg.evaluation.findings import neighbours_median
 from spineseg.report import slices
 from spineseg.report.theme import FAINT, INK, new_axes
 
-FLAG = "#c2185b"
+FLAG = "#e91e63"
 MARKS = {"anterior": ("<", "#1f77b4"), "middle": ("o", "#111111"), "posterior": (">", "#d95f02")}
 
 
@@ -76,10 +76,7 @@ def draw_sagittal(exam: Examination, ct_hu, labels, affine, flagged: set[str], *
         The axes.
     """
     named, canonical = to_canonical(np.asarray(labels), affine)
-    if ct_hu is None:
-        image = np.full(named.shape, -1000.0, np.float32)
-    else:
-        image = to_canonical(np.asarray(ct_hu), affine)[0]
+    image = np.full(named.shape, -1000.0) if ct_hu is None else to_canonical(np.asarray(ct_hu), affine)[0]
     spacing, inverse = spacing_of(canonical), np.linalg.inv(canonical)
     middles = [inverse[:3, :3] @ b.middle + inverse[:3, 3] for b in exam.bodies.values()]
     index = int(np.clip(round(np.median([m[0] for m in middles])), 0, named.shape[0] - 1)) if middles else 0
@@ -96,8 +93,8 @@ def draw_sagittal(exam: Examination, ct_hu, labels, affine, flagged: set[str], *
         for end, there in (("top", body.has_top), ("bottom", body.has_bottom)):
             if there and body.is_whole:
                 ax.plot(*on_page(_line(body, end, 0.5)), color=colour, linewidth=1.4 if colour == FLAG else 0.7)
-        x, y = on_page(body.world([[0.0, body.front_mm + 3.0, 0.0]]))
-        ax.text(x[0], y[0], body.name, color=colour, fontsize=7, ha="right", va="center", path_effects=slices.OUTLINED)
+        x, y = on_page(body.world([[0.0, (body.front_mm + body.back_mm) / 2, 0.0]]))
+        ax.text(x[0], y[0], body.name, color=colour, fontsize=7, ha="center", va="center", path_effects=slices.OUTLINED)
     for name, ((upper, end_u), (lower, end_l), _) in CURVES.items():
         if np.isfinite(exam.angles[name]):
             for vertebra, end in ((upper, end_u), (lower, end_l)):
