@@ -171,6 +171,21 @@ class MorphometryConfig:
 
 
 @dataclass(frozen=True)
+class HealthConfig:
+    """How the call from measurements to kinds of pathology is fitted."""
+
+    trees: int = 60  # per kind
+    depth: int = 3  # of each
+    rate: float = 0.1  # by which each is added
+    subsample: float = 0.7  # of the cases that each is fitted to
+    least_leaf: int = 5  # cases
+    folds: int = 5  # of patients, of which those left out straighten the probabilities
+    least_cases: int = 15  # with and without a kind, below which it is not fitted
+    specificity: float = 0.9  # at which misses are counted
+    seed: int = 0
+
+
+@dataclass(frozen=True)
 class ReportConfig:
     """The book."""
 
@@ -202,6 +217,7 @@ class Config:
     order: OrderConfig = OrderConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     morphometry: MorphometryConfig = MorphometryConfig()
+    health: HealthConfig = HealthConfig()
     report: ReportConfig = ReportConfig()
 
     @classmethod

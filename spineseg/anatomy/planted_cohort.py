@@ -5,12 +5,31 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from spineseg.anatomy.clinical import Examination
-from spineseg.anatomy.phantom.planting import FRACTURES, OF_DISC, OF_VERTEBRA
+from spineseg.anatomy.clinical import Examination, examine
+from spineseg.anatomy.phantom import generate
+from spineseg.anatomy.phantom.planting import FRACTURES, OF_DISC, OF_VERTEBRA, Pathology
+from spineseg.config import MorphometryConfig
 
 VERTEBRA_KINDS = ("fracture", "node", "spur", "low_density")
 DISC_KINDS = ("narrow", "vacuum", "sclerosis", "fused", "slip")
+SPACING_MM = 1.5
 TRUE = "true_"  # before the name of a kind: its severity, 0 to 1, nan where it was not planted
+
+
+def planted_case(seed: int, pathology: Pathology, config: MorphometryConfig) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Make one phantom, a crop around the spine at 1.5 mm, measure it in its own labels, and say what is there.
+
+    Args:
+        seed: Decides everything.
+        pathology: What is planted.
+        config: As for `clinical.examine`.
+
+    Returns:
+        As `with_truth`, with a column `seed`.
+    """
+    scan = generate(seed, spacing_mm=SPACING_MM, anisotropic=False, pathology=pathology, tight=True)
+    exam = examine(scan.labels, scan.affine, scan.ct_hu, config=config)
+    return tuple(table.assign(seed=seed) for table in with_truth(exam, scan.truth["planted"]))
 
 
 def with_truth(found: Examination, planted: list[dict]) -> tuple[pd.DataFrame, pd.DataFrame]:

@@ -20,6 +20,7 @@ from spineseg.data.reference import read_case
 from spineseg.evaluation.findings import findings_of
 from spineseg.evaluation.measure_errors import error_bars
 from spineseg.evaluation.pieces import connected_pieces
+from spineseg.learning import health
 from spineseg.report.measure_page import page
 
 CAVEAT = "Measurements and fixed rules, to be looked at by a person; not a diagnosis."
@@ -93,6 +94,12 @@ def largest_pieces(labels: np.ndarray) -> tuple[np.ndarray, dict[str, int]]:
         if label > 0 and others:
             dropped[VERTEBRAE[label - 1]] = others
     return np.where(keep[pieces], labels, 0).astype(np.uint8), dropped
+
+
+def calls_of(measured: Measured, model: dict) -> dict:
+    """What a trained call says of a scan: tables by title, and its caveat."""
+    found = health.call(model, measured.exam.vertebrae, measured.exam.discs)
+    return {"caveat": health.CAVEAT} | {f"Probability per {health.NAME[k]}": table for k, table in found.items()}
 
 
 def write_measures(measured: Measured, folder: Path, *, calls: dict | None = None, norms: dict | None = None) -> Path:
