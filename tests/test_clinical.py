@@ -95,6 +95,21 @@ def test_a_vertebra_at_the_border_keeps_what_is_seen_whole(lumbar):
     assert row["height_middle_mm"] > 10 and row["body_volume_ml"] > 10
 
 
+@pytest.mark.parametrize("seed", range(12))
+def test_no_cut_however_odd_is_an_error(lumbar, seed):
+    labels, affine = lumbar
+    rng = np.random.default_rng(seed)
+    low = [int(rng.integers(0, 0.8 * n)) for n in labels.shape]
+    high = [int(rng.integers(a + 2, n + 1)) for a, n in zip(low, labels.shape, strict=True)]
+    part = labels[tuple(slice(a, b) for a, b in zip(low, high, strict=True))]
+    moved = affine.copy()
+    moved[:3, 3] += affine[:3, :3] @ low
+    found = examine(part, moved, part.astype(np.float32), config=CONFIG)
+    assert len(found.vertebrae) == sum((np.bincount(part.ravel(), minlength=26) >= 30)[1:])
+    heights = found.vertebrae.loc[found.vertebrae["whole"].astype(bool), HEIGHTS].astype(float)
+    assert not (heights <= 0).any(axis=None)
+
+
 def test_tables_begin_as_promised_and_an_empty_map_gives_empty_ones():
     empty = examine(np.zeros((9, 8, 7), np.uint8), np.eye(4), config=CONFIG)
     assert empty.vertebrae.empty and empty.discs.empty and np.isnan(list(empty.angles.values())).all()

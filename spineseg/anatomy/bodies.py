@@ -182,6 +182,8 @@ def body_from(settled: Settled, level: int) -> Body | None:
     profile = tall[strip].mean(0)
     half = 0.5 * np.median(profile[back:front])
     ends = [edge(profile / (2 * half), view.y, deep, up=up) for up in (True, False)]
+    if not ends[0] - ends[1] > 2 * view.step_mm:  # nor if one is nan
+        return None
     widths = solid[:, back + (front - back) * 2 // 5 : front - (front - back) // 5].sum(0)
     width_mm = float(np.median(widths) * view.step_mm) if level != C2 else float(ends[0] - ends[1])
     along = [ends[1] + share * (ends[0] - ends[1]) for share in CORE_ALONG]
@@ -200,6 +202,8 @@ def body_from(settled: Settled, level: int) -> Body | None:
 def edge(filled, axis, start, *, up):
     """Where values along the last axis first fall below one half, going away from an index; nan if they never do."""
     values, places = (filled[..., start:], axis[start:]) if up else (filled[..., start::-1], axis[start::-1])
+    if len(places) < 2:
+        return np.full(values.shape[:-1], np.nan)
     outside = values < 0.5
     k = np.maximum(outside.argmax(-1), 1)
     inner = np.take_along_axis(values, (k - 1)[..., None], -1)[..., 0]
