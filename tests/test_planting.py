@@ -54,6 +54,13 @@ def test_what_was_planted_is_in_the_geometry():
                 assert spine.planted.vacuum[level] == (row["kind"] == "vacuum")
 
 
+def test_no_block_undoes_a_hollow_that_was_planted():
+    for seed in range(60):
+        wear = planted(seed).wear
+        joined = wear.fused | np.roll(wear.fused, 1)
+        assert not (joined & ((wear.fish > 0) | wear.node.any(1))).any()
+
+
 @pytest.mark.parametrize("severity", [(0.0, 0.2), (0.9, 1.0)])
 def test_severities_lie_between_the_ends_asked_for(severity):
     rows = [row for seed in range(10) for row in planted(seed, Pathology(0.5, 0.5, 1.0, severity)).planted.rows]

@@ -12,8 +12,10 @@ import pandas as pd
 
 from spineseg.anatomy.clinical import Examination, examine
 from spineseg.anatomy.labels import VERTEBRAE, Scheme
+from spineseg.anatomy.phantom import generate
+from spineseg.anatomy.phantom.planting import UNITS, Pathology
 from spineseg.config import MorphometryConfig
-from spineseg.data.affine import spacing_of
+from spineseg.data.affine import spacing_of, to_canonical
 from spineseg.data.atomic import write_text
 from spineseg.data.case import Case
 from spineseg.data.reference import read_case
@@ -154,3 +156,35 @@ def _plain(value):
     if isinstance(value, np.generic):
         value = value.item()
     return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+@dataclass(frozen=True)
+class Specimen(Measured):
+    """A measured phantom, axes RAS+.
+
+    Attributes:
+        planted: What was put into it: kind, place, severity, value and its unit.
+    """
+
+    planted: pd.DataFrame
+
+
+def specimen(config: MorphometryConfig, *, seed: int = 20310002, spacing_mm: float = 2.0) -> Specimen:
+    """A phantom's loin with planted pathology, measured in its own labels: what the chapter shows.
+
+    Args:
+        config: Lattice and limits.
+        seed: Of the phantom.
+        spacing_mm: Of its voxels.
+    """
+    scan = generate(
+        seed, spacing_mm=spacing_mm, anisotropic=False, pathology=Pathology(0.35, 0.35, 0.0), needs=("T11", "S1"),
+        tight=True, bone_only=False,
+    )  # fmt: skip
+    (ct_hu, affine), (labels, _) = (to_canonical(a, scan.affine) for a in (scan.ct_hu, scan.labels))
+    exam = examine(labels, affine, ct_hu, config=config)
+    planted = pd.DataFrame(scan.truth["planted"], columns=["kind", "place", "severity", "value"]).round(2)
+    planted["value is"] = planted["kind"].map(UNITS)
+    seen = set(exam.vertebrae["vertebra"])
+    planted = planted[[set(str(p).split("-")) <= seen or p == "spine" for p in planted["place"]]].reset_index(drop=True)
+    return Specimen(f"phantom {seed}", ct_hu, labels, affine, exam, findings_of(exam, config), [], planted)

@@ -150,7 +150,8 @@ def plant(pathology: Pathology, seed: int, disc_share: np.ndarray, wear: Wear):
         elif kind == "sclerosis":
             modic[i, 1] = modic[i + 1, 0] = value
         elif kind == "fused":
-            fused[i] = i < _L5
+            broken_in = fish[i : i + 2].any() or node[i : i + 2].any()  # the ends of a block are flat
+            fused[i] = i < _L5 and not broken_in
             if not fused[i]:
                 rows.pop()
         else:
