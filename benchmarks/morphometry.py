@@ -109,7 +109,7 @@ def predicted(seeds: list[int], config: MorphometryConfig) -> tuple[pd.DataFrame
 
     predictor, own, theirs = Predictor.boxed(), [], []
     for seed in seeds:
-        scan = generate(seed, spacing_mm=1.5, anisotropic=False)
+        scan = generate(seed, spacing_mm=1.5, anisotropic=False, tight=True)
         levels = [row["vertebra"] for row in scan.truth["vertebrae"] if row["visible_share"] > 0.999]
         if not levels:
             continue
@@ -127,7 +127,7 @@ def main(arguments=None) -> int:
     """Measure and write."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, default=50)
-    parser.add_argument("--predicted", type=int, default=12)
+    parser.add_argument("--predicted", type=int, default=8)
     parser.add_argument("--only", choices=("perfect", "predicted"), nargs="+", default=["perfect", "predicted"])
     parser.add_argument("--out", type=Path, default=paths.results_folder() / "morphometry.json")
     options = parser.parse_args(arguments)

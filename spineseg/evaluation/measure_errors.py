@@ -11,12 +11,12 @@ import numpy as np
 
 SPACINGS_MM = (1.0, 1.5, 3.0)
 P90 = {
-    "body height": (0.0, 0.0, 0.0),
-    "disc height": (0.0, 0.0, 0.0),
-    "wedge angle": (0.0, 0.0, 0.0),
-    "angle across a disc": (0.0, 0.0, 0.0),
-    "slip": (0.0, 0.0, 0.0),
-    "canal": (0.0, 0.0, 0.0),
+    "body height": (0.26, 0.54, 1.7),
+    "disc height": (0.26, 0.49, 1.42),
+    "wedge angle": (1.08, 1.68, 4.28),
+    "angle across a disc": (1.09, 1.86, 4.74),
+    "slip": (0.25, 0.52, 2.02),
+    "canal": (0.26, 0.35, 1.16),
 }
 UNITS = {"wedge angle": "degrees", "angle across a disc": "degrees"}
 
