@@ -19,14 +19,14 @@ from spineseg.anatomy.labels import IDS
 from spineseg.anatomy.planted_cohort import DISC_KINDS, TRUE, VERTEBRA_KINDS
 from spineseg.config import Config
 from spineseg.data.atomic import write_text
-from spineseg.evaluation.calibration import reliability
-from spineseg.evaluation.operating import auc, auc_interval, called, threshold_at
+from spineseg.evaluation.operating import auc, auc_interval, called, reliability_at, threshold_at
 from spineseg.learning import health
 from spineseg.report.health_training import boxed
 
 CONFIG = Config()
 ALL = {"vertebrae": VERTEBRA_KINDS, "discs": DISC_KINDS}
-EPOCHS = 15
+EPOCHS = 12
+EDGES = (0.0, 0.05, 0.2, 0.4, 0.6, 0.8, 0.95, 1.0)
 
 
 def read(folder: Path, kind: str) -> dict[str, pd.DataFrame]:
@@ -95,9 +95,8 @@ def by_severity(parts: list[dict[str, pd.DataFrame]], thresholds) -> list[dict]:
 def bins(found: dict[str, pd.DataFrame]) -> list[dict]:
     """Reliability over all kinds together."""
     t = pd.concat(found.values(), ignore_index=True)
-    table = pd.DataFrame({"case": t["seed"], "vertebra": "", "confidence": t["score"], "correct": t["truth"]})
-    columns = ["confidence", "correct", "low", "high", "n"]
-    return reliability(table, bins=12, config=CONFIG.evaluation)[columns].round(4).to_dict("records")
+    rows = reliability_at(t["score"], t["truth"], t["seed"], EDGES, CONFIG.evaluation)
+    return [{k: round(v, 4) for k, v in row.items()} for row in rows]
 
 
 def crops_of(folder: Path, tables) -> tuple[np.ndarray, dict[str, pd.DataFrame], np.ndarray]:

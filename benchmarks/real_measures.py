@@ -22,8 +22,8 @@ from spineseg.evaluation.findings import findings_of
 from spineseg.report.measuring import largest_pieces
 
 BONE = ["vertebra", "height_anterior_mm", "height_middle_mm", "height_posterior_mm", "body_volume_ml", "hu_median",
-        "width_mm", "depth_mm", "canal_mm", "wedge_degrees", "loss_wedge", "loss_biconcave", "loss_crush", "genant_grade",
-        "genant_kind", "cut", "whole"]  # fmt: skip
+        "width_mm", "depth_mm", "canal_mm", "wedge_degrees", "loss_wedge", "loss_biconcave", "loss_crush",
+        "genant_grade", "genant_kind", "cut", "whole"]  # fmt: skip
 GAPS = ["disc", "height_anterior_mm", "height_middle_mm", "height_posterior_mm", "index", "angle_degrees", "slip_mm",
         "disc_hu", "gas_share"]  # fmt: skip
 

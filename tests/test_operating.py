@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from spineseg.config import EvaluationConfig
-from spineseg.evaluation.operating import auc, auc_interval, called, threshold_at
+from spineseg.evaluation.operating import auc, auc_interval, called, reliability_at, threshold_at
 
 CONFIG = EvaluationConfig(bootstrap_draws=200)
 
@@ -47,3 +47,13 @@ def test_at_the_threshold_at_most_a_tenth_of_the_others_are_called():
     threshold = threshold_at(score, truth, 0.9)
     assert called(score, threshold)[~truth].mean() <= 0.1 < called(score, threshold - 0.02)[~truth].mean()
     assert called(score, threshold)[truth].all() and not called(score, threshold_at([], [], 0.9)).any()
+
+
+def test_reliability_counts_cases_in_bins_of_the_stated_probability():
+    score, truth = np.repeat([0.02, 0.5, 1.0], 20), np.repeat([False, True, True], 20)
+    truth[20:30] = False
+    rows = reliability_at(score, truth, np.arange(60) % 6, (0.0, 0.05, 0.4, 0.6, 1.0), CONFIG)
+    assert [(r["confidence"], r["correct"], r["n"]) for r in rows] == [
+        (pytest.approx(0.02), 0.0, 20), (0.5, 0.5, 20), (1.0, 1.0, 20),
+    ]  # fmt: skip
+    assert rows[1]["low"] < 0.5 < rows[1]["high"] and rows[2]["low"] == 1.0

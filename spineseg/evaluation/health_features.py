@@ -34,7 +34,7 @@ OF_VERTEBRA = {  # feature: what it is, as pages show it
 }
 OF_DISC = {
     "level": "level of the vertebra above",
-    "height": "height in the middle / usual for the level and the size of the patient",
+    "height": "height in the middle / usual for level and size",
     "height_to_neighbours": "the same / its neighbours'",
     "front_to_middle": "height in front / in the middle",
     "back_to_middle": "height behind / in the middle",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from spineseg.config import EvaluationConfig
-from spineseg.evaluation.bootstrap import case_weights, interval
+from spineseg.evaluation.bootstrap import case_weights, interval, weighted_mean
 
 
 def auc(score, truth, weight=None) -> float:
@@ -61,3 +61,29 @@ def threshold_at(score, truth, specificity: float) -> float:
 def called(score, threshold: float) -> np.ndarray:
     """`(n,)` bool, whether each score lies above a threshold; none does above nan."""
     return np.asarray(score, float) > threshold
+
+
+def reliability_at(score, truth, patients, edges, config: EvaluationConfig) -> list[dict]:
+    """Share of cases in bins of the stated probability whose edges are given: most places are near 0.
+
+    Args:
+        score: `(n,)` probabilities.
+        truth: `(n,)` bool.
+        patients: `(n,)`, of each row.
+        edges: Rising, from 0 to 1.
+        config: Bootstrap draws over patients, level and seed.
+
+    Returns:
+        Per bin that holds a row: `confidence` (mean), `correct` (share of cases), `low`, `high`, `n`.
+    """
+    score, truth = np.asarray(score, float), np.asarray(truth, float)
+    names, index = np.unique(np.asarray(patients), return_inverse=True)
+    which = np.clip(np.searchsorted(edges, score, side="right") - 1, 0, len(edges) - 2)
+    draws = case_weights(max(len(names), 1), draws=config.bootstrap_draws, seed=config.seed)
+    rows = []
+    for b in np.unique(which):
+        own = which == b
+        low, high = interval(weighted_mean(truth[own], index[own], draws), level=config.bootstrap_level)
+        row = {"confidence": score[own].mean(), "correct": truth[own].mean(), "low": low, "high": high}
+        rows.append({k: float(v) for k, v in row.items()} | {"n": int(own.sum())})
+    return rows

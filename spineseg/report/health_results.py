@@ -16,6 +16,7 @@ SHOWN = {
     "narrow": "narrow disc", "vacuum": "gas in the disc", "sclerosis": "endplate sclerosis", "fused": "fused levels",
     "slip": "slip",
 }  # fmt: skip
+ALL_OR_NOTHING = ("vacuum", "fused")  # gas and blocks are there or not
 UNITS = {"wedge angle": "degrees", "angle across a disc": "degrees", "cervical lordosis": "degrees",
          "thoracic kyphosis": "degrees", "lumbar lordosis": "degrees", "Cobb angle": "degrees"}  # fmt: skip
 PARTS = {"perfect": "perfect masks", "perfect_of_same": "perfect masks, the same scans", "predicted": "predicted masks",
@@ -34,7 +35,7 @@ def errors(answer: dict, part: str = "perfect", spacing_mm: float = 1.5) -> pd.D
 
 
 def errors_table(answer: dict) -> pd.DataFrame:
-    """Median and 90th percentile of every measure, perfect masks at each voxel size, and predicted ones if they were."""
+    """Median and 90th percentile of every measure, at each voxel size, and of predicted masks if there were any."""
     columns = {}
     for spacing in answer["perfect"]:
         columns[f"{float(spacing):g} mm"] = errors(answer, spacing_mm=float(spacing))
@@ -104,17 +105,18 @@ def missed_table(answer: dict) -> pd.DataFrame:
     rows = pd.DataFrame(answer["perfect"]).set_index("kind")
     names = pd.DataFrame(answer["missed"], columns=["kind", "place", "seed", "severity"])
     listed = {
-        k: ", ".join(f"{r.place} ({r.severity:.2f})" for r in g.head(6).itertuples()) for k, g in names.groupby("kind")
+        k: ", ".join(f"{r.place} ({r.severity:.2f})" for r in g.head(3).itertuples()) for k, g in names.groupby("kind")
     }
     table = rows[["n", "cases", "missed", "raised_share"]].assign(which=[listed.get(k, "") for k in rows.index])
     table["raised_share"] = table["raised_share"].map("{:.0%}".format)
-    columns = {"n": "places", "raised_share": "raised without cause", "which": "missed, with severity (six at most)"}
+    columns = {"n": "places", "raised_share": "raised without cause", "which": "missed, with severity (three at most)"}
     return table.rename(columns=columns, index=SHOWN).rename_axis(None)
 
 
 def severity_rows(answer: dict) -> pd.DataFrame:
-    """Share of cases called by severity, all kinds together: `low`, `high`, `cases`, `called`."""
+    """Share of cases called by severity: `low`, `high`, `cases`, `called`; of kinds that have a milder form."""
     rows = pd.DataFrame(answer["by_severity"])
+    rows = rows[~rows["kind"].isin(ALL_OR_NOTHING)]
     return rows.groupby(["low", "high"], as_index=False)[["cases", "called"]].sum()
 
 
@@ -153,13 +155,16 @@ def call_words(answer: dict) -> dict:
 
 
 def features_table(answer: dict) -> pd.DataFrame:
-    """The features that make most splits of each kind's trees, with their share."""
-    words = OF_DISC | OF_VERTEBRA
-    rows = {
-        SHOWN[kind]: "; ".join(f"{words.get(name, name)} ({share:.0%})" for name, share in found.items())
-        for kind, found in answer["features"].items()
-    }
-    return pd.DataFrame({"most splits are by": rows})
+    """The three features that make most splits of each kind's trees, with their share."""
+    words, rows = OF_DISC | OF_VERTEBRA, {}
+    for kind, found in answer["features"].items():
+        top = list(found.items())[:3]
+        rows[SHOWN[kind]] = {
+            k: v
+            for place, (name, share) in zip(("first", "second", "third"), top, strict=False)
+            for k, v in ((place, words.get(name, name)), (f"{place}, of splits", f"{share:.0%}"))
+        }
+    return pd.DataFrame(rows).T.fillna("")
 
 
 def real_rows(answer: dict) -> pd.DataFrame:
