@@ -24,6 +24,7 @@ _SIDES = 0.1  # of the width to either side of a body, where its edge may lie
 _FLOOR_MM = 1.8  # above the lowest point, what belongs to C2's lower endplate
 _FLOOR_INSET = 0.12  # of it, left out at either end
 _ROOM_MM, _ROOM_SIDES, _ROOM_BEHIND_MM = 6.0, 0.6, 34.0  # around a body, what else is looked at: canal and laminae
+_LEAST_POINTS = 12  # of an endplate, from which its normal can be told
 _LEAST_SEEN = 0.9  # of the inner part, where an endplate must be found
 _DENS_SHARE = 0.35  # of C2's usual height, which is that of its dens, that columns of its body have
 _ABOVE_FLOOR_MM = 5.0  # where the search for C2's lower endplate begins, above the lowest bone in the midplane
@@ -120,21 +121,25 @@ def bodies_of(row: Row, *, step_mm: float) -> dict[int, Body]:
         first = row.settled(level, step_mm)
         body = body_from(row.viewed(level, first.frame, first.middle, step_mm), level)
         for _ in range(_TURNS):
-            if body is not None:
-                *about, room = _better(body)
+            better = None if body is None else _better(body)
+            if better is not None:
+                *about, room = better
                 body = body_from(row.viewed(level, *about, step_mm, room), level)
         if body is not None:
             found[level] = _checked(body, row)
     return found
 
 
-def _better(body: Body) -> tuple[np.ndarray, np.ndarray, list[np.ndarray]]:
+def _better(body: Body) -> tuple[np.ndarray, np.ndarray, list[np.ndarray]] | None:
     """A frame along the mean normal of the endplates, its midplane half way between the sides of the body.
 
     Its origin is the middle of the body. The search that a body was first found with goes in steps; this does not, so
     that all searches end alike. The third is the room of the body and the canal behind it, for a smaller lattice.
+    None where the edge of the scan has left too little of the endplates.
     """
     ends = [end for end, there in (("top", body.has_top), ("bottom", body.has_bottom)) if there]
+    if any(np.isfinite(getattr(body, end)[body.core]).sum() < _LEAST_POINTS for end in ends):
+        return None
     up = np.sum([body.plane(end)[1] for end in ends], axis=0)
     up /= np.linalg.norm(up)
     view = body.view
@@ -150,11 +155,12 @@ def _better(body: Body) -> tuple[np.ndarray, np.ndarray, list[np.ndarray]]:
     levels = [np.nanmean(getattr(body, end)[body.core]) for end in ends]
     level = float(np.mean(levels)) if len(ends) == 2 else 0.0
     axes, middle = np.stack([np.cross(forward, up), forward, up], axis=1), np.array([aside, deep, level])
-    high = np.nanmax(body.top) + _ROOM_MM if np.isfinite(body.top).any() else body.view.z[-1]
+    high = np.nanmax(body.top) + _ROOM_MM if np.isfinite(body.top).any() else view.z[-1]
+    low = np.nanmin(body.bottom) - _ROOM_MM if np.isfinite(body.bottom).any() else view.z[0]
+    if not np.isfinite([aside, level]).all():
+        return None
     corners = (
-        np.array(
-            [-_ROOM_SIDES * body.width_mm - _ROOM_MM, body.back_mm - _ROOM_BEHIND_MM, np.nanmin(body.bottom) - _ROOM_MM]
-        ),
+        np.array([-_ROOM_SIDES * body.width_mm - _ROOM_MM, body.back_mm - _ROOM_BEHIND_MM, low]),
         np.array([_ROOM_SIDES * body.width_mm + _ROOM_MM, body.front_mm + _ROOM_MM, high]),
     )
     return axes, body.world(middle), [corner - middle for corner in corners]
