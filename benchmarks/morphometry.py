@@ -1,8 +1,7 @@
-"""How exact morphometry is: phantoms of known geometry in random poses, at several resolutions, perfect and predicted.
+"""How exact morphometry is: phantoms of known geometry in random poses, at several resolutions.
 
-Run `python benchmarks/morphometry.py [--seeds 50] [--predicted 12] [--out FILE]`. A perfect mask is the phantom's own
-label map, turned by up to 15 degrees about each axis; a predicted one comes from the networks in the box, which see the
-phantom's CT. Truth is `anatomy.phantom_truth`.
+Run `python benchmarks/morphometry.py [--seeds 50] [--out FILE]`. A mask is the phantom's own label map, turned by up to
+15 degrees about each axis; truth is `anatomy.phantom_truth`. What predicted masks add is in `pathology.py`.
 """
 
 import argparse
@@ -17,11 +16,10 @@ import torch
 
 from spineseg import paths
 from spineseg.anatomy.clinical import examine
-from spineseg.anatomy.labels import IDS, VERTEBRAE
-from spineseg.anatomy.phantom import generate
+from spineseg.anatomy.labels import VERTEBRAE
 from spineseg.anatomy.phantom.planting import Pathology
 from spineseg.anatomy.phantom_masks import MARGIN_MM, has_usual_count, poses_of, whole_spine
-from spineseg.anatomy.phantom_truth import scan_poses, true_examination
+from spineseg.anatomy.phantom_truth import true_examination
 from spineseg.config import MorphometryConfig
 from spineseg.data.atomic import write_text
 
@@ -57,7 +55,7 @@ def random_turn(seed: int) -> np.ndarray:
     return matrix
 
 
-def differences(found, truth, poses, levels: list[str] | None = None) -> pd.DataFrame:
+def differences(found, truth, poses) -> pd.DataFrame:
     """Measured minus true, one row per value: `measure`, `place`, `error`; nan where only truth has a value.
 
     Bodies that have grown together have no endplates between them: their values are measures of their own.
@@ -66,15 +64,13 @@ def differences(found, truth, poses, levels: list[str] | None = None) -> pd.Data
     for name, (table, columns) in MEASURES.items():
         key = "vertebra" if table == "vertebrae" else "disc"
         a, b = (getattr(e, table).set_index(key)[columns].astype(float) for e in (found, truth))
-        b = b[[set(str(i).split("-")) <= set(levels or IDS) for i in b.index]]
         error = (a.reindex(b.index) - b).where(b.notna())
         for place in b.index:
             for column in columns:
                 if np.isfinite(b.loc[place, column]):
                     shown = f"{name}, in a block" if blocks & set(str(place).split("-")) else name
                     rows.append((shown, place, error.loc[place, column]))
-    if levels is None:
-        rows += [(name, "spine", found.angles[key] - truth.angles[key]) for name, key in ANGLES.items()]
+    rows += [(name, "spine", found.angles[key] - truth.angles[key]) for name, key in ANGLES.items()]
     return pd.DataFrame(rows, columns=["measure", "place", "error"])
 
 
@@ -102,57 +98,26 @@ def perfect(seeds: list[int], spacing_mm: float, config: MorphometryConfig, plan
     return pd.concat(tables, ignore_index=True)
 
 
-def predicted(seeds: list[int], config: MorphometryConfig) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Errors with the scan's own labels and with predicted ones, of vertebrae of which all is in view."""
-    from spineseg.data.nifti import Volume
-    from spineseg.learning.inference import Predictor
-
-    predictor, own, theirs = Predictor.boxed(), [], []
-    for seed in seeds:
-        scan = generate(seed, spacing_mm=1.5, anisotropic=False, tight=True)
-        levels = [row["vertebra"] for row in scan.truth["vertebrae"] if row["visible_share"] > 0.999]
-        if not levels:
-            continue
-        poses, margin_mm = scan_poses(seed)
-        truth = true_examination(poses, margin_mm=margin_mm, config=config)
-        found = predictor(Volume(scan.ct_hu, scan.affine, Path(f"phantom-{seed}")))
-        for tables, labels in ((own, scan.labels), (theirs, found.labels)):
-            measured = examine(labels, scan.affine, config=config)
-            tables.append(differences(measured, truth, poses, levels).assign(seed=seed))
-        print(f"seed {seed}: {len(levels)} vertebrae", flush=True)
-    return pd.concat(own, ignore_index=True), pd.concat(theirs, ignore_index=True)
-
-
 def main(arguments=None) -> int:
     """Measure and write."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, default=50)
-    parser.add_argument("--predicted", type=int, default=8)
-    parser.add_argument("--only", choices=("perfect", "predicted"), nargs="+", default=["perfect", "predicted"])
     parser.add_argument("--out", type=Path, default=paths.results_folder() / "morphometry.json")
     options = parser.parse_args(arguments)
     warnings.simplefilter("ignore", RuntimeWarning)  # means of empty windows are nan, as they should be
     torch.set_num_threads(1)
     config = MorphometryConfig()
-    candidates = range(FIRST_SEED, FIRST_SEED + 10 * max(options.seeds, options.predicted))
-    usual = [seed for seed in candidates if has_usual_count(seed)]
-    answer = json.loads(options.out.read_text()) if options.out.is_file() else {}
-    answer |= {"turn_degrees": TURN_DEGREES, "first_seed": FIRST_SEED}
-    if "perfect" in options.only:
-        seeds = usual[: options.seeds]
-        answer["seeds"] = len(seeds)
-        answer["perfect"] = {
-            str(mm): summary(perfect(seeds if mm == 1.5 else seeds[: len(seeds) // 4], mm, config, None))
-            for mm in SPACINGS_MM
-        }
-        answer["planted"] = summary(perfect(seeds[: len(seeds) // 2], 1.5, config, Pathology()))
-    if "predicted" in options.only:
-        own, theirs = predicted(usual[: options.predicted], config)
-        answer["scans"] = int(own["seed"].nunique())
-        answer["own_labels"], answer["predicted"] = summary(own), summary(theirs)
+    candidates = range(FIRST_SEED, FIRST_SEED + 10 * options.seeds)
+    seeds = [seed for seed in candidates if has_usual_count(seed)][: options.seeds]
+    answer = {"turn_degrees": TURN_DEGREES, "first_seed": FIRST_SEED, "seeds": len(seeds)}
+    answer["perfect"] = {
+        str(mm): summary(perfect(seeds if mm == 1.5 else seeds[: len(seeds) // 4], mm, config, None))
+        for mm in SPACINGS_MM
+    }
+    answer["planted"] = summary(perfect(seeds[: len(seeds) // 2], 1.5, config, Pathology()))
     write_text(options.out, json.dumps(answer, indent=1) + "\n")
-    for part in ("perfect", "planted", "own_labels", "predicted"):
-        print(part, json.dumps(answer.get(part), indent=1)[:6000])
+    for mm, rows in answer["perfect"].items():
+        print(mm, pd.DataFrame(rows).to_string())
     return 0
 
 

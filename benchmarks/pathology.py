@@ -26,6 +26,14 @@ from spineseg.report.health_training import boxed
 CONFIG = Config()
 ALL = {"vertebrae": VERTEBRA_KINDS, "discs": DISC_KINDS}
 EPOCHS = 12
+HEIGHTS = [f"height_{place}_mm" for place in ("anterior", "middle", "posterior")]
+MASK_MEASURES = {
+    "body height": ("vertebrae", HEIGHTS),
+    "wedge angle": ("vertebrae", ["wedge_degrees"]),
+    "disc height": ("discs", HEIGHTS),
+    "angle across a disc": ("discs", ["angle_degrees"]),
+    "slip": ("discs", ["slip_mm"]),
+}
 EDGES = (0.0, 0.05, 0.2, 0.4, 0.6, 0.8, 0.95, 1.0)
 
 
@@ -97,6 +105,32 @@ def bins(found: dict[str, pd.DataFrame]) -> list[dict]:
     t = pd.concat(found.values(), ignore_index=True)
     rows = reliability_at(t["score"], t["truth"], t["seed"], EDGES, CONFIG.evaluation)
     return [{k: round(v, 4) for k, v in row.items()} for row in rows]
+
+
+def mask_errors(folder: Path) -> list[dict]:
+    """Predicted minus own-label measures of the same vertebrae and discs: n, missing, median and 90th percentile."""
+    parts: dict[str, list] = {name: [] for name in MASK_MEASURES}
+    for file in sorted(folder.glob("*_predicted_vertebrae.csv")):
+        for name, (table, columns) in MASK_MEASURES.items():
+            key = health.NAME[table]
+            own, theirs = (
+                pd.read_csv(file.with_name(file.name.replace("predicted_vertebrae", f"{kind}_{table}"))).set_index(key)[
+                    columns
+                ]
+                for kind in ("perfect", "predicted")
+            )
+            parts[name].append(
+                (theirs.reindex(own.index) - own)
+                .where(own.notna())
+                .stack(future_stack=True)[own.notna().stack(future_stack=True)]
+            )
+    rows = []
+    for name, found in parts.items():
+        error = pd.concat(found)
+        size = error.dropna().abs()
+        row = {"measure": name, "n": len(error), "missing": int(error.isna().sum())}
+        rows.append(row | {"median": round(float(size.median()), 3), "p90": round(float(size.quantile(0.9)), 3)})
+    return rows
 
 
 def crops_of(folder: Path, tables) -> tuple[np.ndarray, dict[str, pd.DataFrame], np.ndarray]:
@@ -183,6 +217,7 @@ def main(arguments=None) -> int:
         answer["predicted"] = summary(scored(model, predicted), thresholds)
         answer["perfect_of_same"] = summary(scored(model, same), thresholds)
         answer["predicted_patients"] = len(seen)
+        answer["mask_errors"] = mask_errors(options.work / "test")
     if options.network:
         answer["network"] = network_study(options.work, train, test, mild)
     elif options.out.is_file():

@@ -48,6 +48,14 @@ def test_words_count_what_reaches_its_aim():
     assert said["call_missed"] == 5 and "seen_worst" not in said and "network_mean" not in said
 
 
+def test_words_of_predicted_masks_are_those_of_the_measures():
+    rows = [{"measure": m, "n": 10, "missing": 1, "median": v, "p90": 2 * v} for m, v in
+            (("body height", 0.5), ("disc height", 0.6), ("wedge angle", 1.5), ("slip", 0.4))]  # fmt: skip
+    words = health_results.mask_words({"mask_errors": rows, "predicted_patients": 3})
+    assert words == {"seen_height": 0.5, "seen_disc": 0.6, "seen_wedge": 1.5, "seen_slip": 0.4, "seen_missing": 4,
+                     "seen_values": 40, "seen_scans": 3}  # fmt: skip
+
+
 def test_tables_name_kinds_in_words_and_list_what_was_missed():
     assert list(health_results.areas_table(STUDY).index) == ["fracture", "narrow disc"]
     missed = health_results.missed_table(STUDY)
@@ -69,6 +77,8 @@ def test_what_was_measured_can_be_read(name):
         assert (
             rows["height_middle_mm"].astype(float).between(5, 45).all() and len(health_results.real_table(answer)) > 8
         )
+        assert health_results.published_words(answer)["l5_near"] >= 3
+        assert list(health_results.published_table(answer).index)[0] == "height_anterior_mm"
         assert list(health_results.real_findings(answer)) == ["case", "place", "finding", "value"]
     assert (paths.results_folder() / name).stat().st_size < 200_000
 

@@ -16,6 +16,13 @@ SHOWN = {
     "narrow": "narrow disc", "vacuum": "gas in the disc", "sclerosis": "endplate sclerosis", "fused": "fused levels",
     "slip": "slip",
 }  # fmt: skip
+# 196 patients' L5 in CT, mean and standard deviation in mm: W. H. Cook and J. F. Baker, Comparative analysis of lumbar
+# spine vertebral morphology between Maori and New Zealand Europeans, International Journal of Spine Surgery 15(6),
+# 1072-1081, 2021, table 6 (its superior length stands for the depth here, its canal length for the canal)
+PUBLISHED_L5 = {
+    "height_anterior_mm": (30.3, 1.9), "height_posterior_mm": (26.3, 1.9), "depth_mm": (35.7, 3.5),
+    "canal_mm": (15.6, 2.1),
+}  # fmt: skip
 ALL_OR_NOTHING = ("vacuum", "fused")  # gas and blocks are there or not
 UNITS = {"wedge angle": "degrees", "angle across a disc": "degrees", "cervical lordosis": "degrees",
          "thoracic kyphosis": "degrees", "lumbar lordosis": "degrees", "Cobb angle": "degrees"}  # fmt: skip
@@ -35,12 +42,10 @@ def errors(answer: dict, part: str = "perfect", spacing_mm: float = 1.5) -> pd.D
 
 
 def errors_table(answer: dict) -> pd.DataFrame:
-    """Median and 90th percentile of every measure, at each voxel size, and of predicted masks if there were any."""
+    """Median and 90th percentile of every measure, at each voxel size."""
     columns = {}
     for spacing in answer["perfect"]:
         columns[f"{float(spacing):g} mm"] = errors(answer, spacing_mm=float(spacing))
-    if "predicted" in answer:
-        columns["1.5 mm, predicted"] = errors(answer, "predicted")
     parts = {
         name: (rows.set_index("measure")[["median", "p90"]].map("{:.2f}".format).agg(" / ".join, axis=1))
         for name, rows in columns.items()
@@ -67,15 +72,16 @@ def error_words(answer: dict) -> dict:
     }  # fmt: skip
 
 
-def predicted_words(answer: dict) -> dict:
-    """The same for predicted masks."""
-    rows, own = (errors(answer, part).set_index("measure") for part in ("predicted", "own_labels"))
-    return {
-        "predicted_scans": answer["scans"], "predicted_height_error": rows.loc["body height", "median"],
-        "own_height_error": own.loc["body height", "median"], "predicted_disc_error": rows.loc["disc height", "median"],
-        "predicted_wedge_error": rows.loc["wedge angle", "median"], "predicted_slip_error": rows.loc["slip", "median"],
-        "predicted_missing": int(rows["missing"].sum()), "predicted_values": int(rows["n"].sum()),
-    }  # fmt: skip
+def mask_words(answer: dict) -> dict:
+    """What predicted masks change in the measures, against those of the scans' own labels, from `pathology.json`."""
+    rows = pd.DataFrame(answer["mask_errors"]).set_index("measure")
+    named = {"body height": "seen_height", "disc height": "seen_disc", "wedge angle": "seen_wedge", "slip": "seen_slip"}
+    known = {words: rows.loc[name, "median"] for name, words in named.items()}
+    return known | {
+        "seen_missing": int(rows["missing"].sum()),
+        "seen_values": int(rows["n"].sum()),
+        "seen_scans": int(answer["predicted_patients"]),
+    }
 
 
 def _block(rows):
@@ -189,6 +195,29 @@ def real_table(answer: dict) -> pd.DataFrame:
     table = rows.groupby("vertebra")[columns].median().astype(float).round(1)
     table.insert(0, "n", rows.groupby("vertebra").size())
     return table.loc[sorted(table.index, key=IDS.get)]
+
+
+def published_table(answer: dict) -> pd.DataFrame:
+    """L5 of the real cases beside that of a published series: median, and mean with standard deviation."""
+    rows = real_rows(answer)
+    own = rows[rows["vertebra"] == "L5"]
+    found = {
+        column: {
+            "here, median": f"{own[column].astype(float).median():.1f}",
+            "here, least to most": f"{own[column].astype(float).min():.1f} to {own[column].astype(float).max():.1f}",
+            "published": f"{mean} ± {deviation}",
+        }
+        for column, (mean, deviation) in PUBLISHED_L5.items()
+    }
+    return pd.DataFrame(found).T
+
+
+def published_words(answer: dict) -> dict:
+    """How many of these medians lie within two published standard deviations."""
+    rows = real_rows(answer)
+    own = rows[rows["vertebra"] == "L5"]
+    near = [abs(own[c].astype(float).median() - m) <= 2 * d for c, (m, d) in PUBLISHED_L5.items()]
+    return {"l5_cases": len(own), "l5_measures": len(near), "l5_near": int(sum(near))}
 
 
 def real_findings(answer: dict) -> pd.DataFrame:
