@@ -25,7 +25,7 @@ from spineseg.report.health_training import boxed
 
 CONFIG = Config()
 ALL = {"vertebrae": VERTEBRA_KINDS, "discs": DISC_KINDS}
-EPOCHS = 12
+EPOCHS = 8
 HEIGHTS = [f"height_{place}_mm" for place in ("anterior", "middle", "posterior")]
 MASK_MEASURES = {
     "body height": ("vertebrae", HEIGHTS),

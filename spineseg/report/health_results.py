@@ -23,6 +23,7 @@ PUBLISHED_L5 = {
     "height_anterior_mm": (30.3, 1.9), "height_posterior_mm": (26.3, 1.9), "depth_mm": (35.7, 3.5),
     "canal_mm": (15.6, 2.1),
 }  # fmt: skip
+LEAST_MILD = 5  # cases of a kind, below which its area is not quoted
 ALL_OR_NOTHING = ("vacuum", "fused")  # gas and blocks are there or not
 UNITS = {"wedge angle": "degrees", "angle across a disc": "degrees", "cervical lordosis": "degrees",
          "thoracic kyphosis": "degrees", "lumbar lordosis": "degrees", "Cobb angle": "degrees"}  # fmt: skip
@@ -134,6 +135,7 @@ def reliability_rows(answer: dict) -> pd.DataFrame:
 def call_words(answer: dict) -> dict:
     """What the prose quotes of the call."""
     rows, faint = (pd.DataFrame(answer[p]).set_index("kind") for p in ("perfect", "mild"))
+    faint = faint[faint["cases"] >= LEAST_MILD]
     severe = severity_rows(answer)
     mild = severe[severe["high"] <= 0.3][["cases", "called"]].sum()
     strong = severe[severe["low"] >= 0.3][["cases", "called"]].sum()
