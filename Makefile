@@ -13,7 +13,7 @@ cell.metadata.papermill cell.metadata.execution"
 PROFILE ?= demo
 RUN ?= $(PROFILE)
 
-.PHONY: report test unit notebooks-check book-check lint notebooks api lab bench bench-gpu study architectures weights-scores rehearsal clean help
+.PHONY: report test unit notebooks-check book-check lint notebooks api lab bench bench-gpu study architectures pathology weights-scores rehearsal clean help
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -91,6 +91,14 @@ weights-scores: $(STAMP)  ## score the weights in the box anew, on phantoms and 
 architectures: $(STAMP)  ## what other networks and losses cost and reach under equal budgets; hours on one core
 	$(BIN)/python benchmarks/architectures.py
 	$(BIN)/python benchmarks/budgets.py _build/budgets
+
+HEALTH := _build/health
+pathology: $(STAMP)  ## exactness of measures, the call on planted pathology, the real cases; hours
+	$(BIN)/python benchmarks/morphometry.py
+	$(BIN)/python benchmarks/pathology_cohort.py $(HEALTH)
+	$(BIN)/python benchmarks/pathology_cohort.py $(HEALTH) --part test --predicted
+	$(BIN)/python benchmarks/pathology.py $(HEALTH) --network --keep
+	$(BIN)/python benchmarks/real_measures.py
 
 rehearsal: $(STAMP)  ## a thousand cases with planted faults and killed workers; half an hour
 	$(BIN)/python benchmarks/rehearsal.py _build/rehearsal --out benchmarks/results/rehearsal.json

@@ -162,6 +162,34 @@ class EvaluationConfig:
 
 
 @dataclass(frozen=True)
+class MorphometryConfig:
+    """How vertebrae and discs are measured."""
+
+    step_mm: float = 1.0  # lattice on which a vertebra is looked at
+    low_density_hu: float = 90.25  # of the inner body, below which density counts as low; without contrast medium
+    gas_hu: float = -150.0  # of a disc, below which a point counts as gas
+    gas_share: float = 0.05  # of the inner disc, above which gas is reported
+    touching_mm: float = 0.5  # height of a disc in the middle, below which its bodies are said to touch
+    scoliosis_degrees: float = 10.0  # Cobb angle from which a curve is reported
+    blank_share: float = 0.2  # of an inner body that is exactly 0 HU, above which a scan shows bone only
+
+
+@dataclass(frozen=True)
+class HealthConfig:
+    """How the call from measurements to kinds of pathology is fitted."""
+
+    trees: int = 60  # per kind
+    depth: int = 3  # of each
+    rate: float = 0.1  # by which each is added
+    subsample: float = 0.7  # of the cases that each is fitted to
+    least_leaf: int = 5  # cases
+    folds: int = 5  # of patients, of which those left out straighten the probabilities
+    least_cases: int = 15  # with and without a kind, below which it is not fitted
+    specificity: float = 0.9  # at which misses are counted
+    seed: int = 0
+
+
+@dataclass(frozen=True)
 class ReportConfig:
     """The book."""
 
@@ -192,6 +220,8 @@ class Config:
     inference: InferenceConfig = InferenceConfig()
     order: OrderConfig = OrderConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
+    morphometry: MorphometryConfig = MorphometryConfig()
+    health: HealthConfig = HealthConfig()
     report: ReportConfig = ReportConfig()
 
     @classmethod

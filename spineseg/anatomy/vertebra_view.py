@@ -15,6 +15,10 @@ import torch
 STRIP_MM = 3.0  # half width of the strip along the midplane
 _TALL = 0.6  # a column belongs to the body when it has this share of its height; transverse processes have less
 _UPRIGHT_DEGREES = 65.0  # a ring that leans more than this from the row of centroids was not seen whole
+_NO_ENDPLATES = (1, 2)  # C1, C2: up stays the normal of the ring, or the tangent
+_TOP_ONLY = 25  # S1, which has no disc below
+_FLATTEST_DEGREES = 35.0  # an endplate that leans more than this from the tangent was not an endplate
+_ANTERIOR = np.array([0.0, 1.0, 0.0])  # of the world, where the search for the midplane begins
 
 
 @dataclass
@@ -26,6 +30,54 @@ class View:
     y: np.ndarray
     z: np.ndarray
     step_mm: float
+
+
+@dataclass
+class Settled:
+    """A vertebra that was turned until it stood upright.
+
+    Attributes:
+        view: Its lattice.
+        frame: `(3, 3)`, columns right, anterior, superior in the world.
+        middle: `(3,)` world mm of the lattice's origin, in the midplane.
+        parts: Of `split`, or None where no canal was found.
+    """
+
+    view: View
+    frame: np.ndarray
+    middle: np.ndarray
+    parts: tuple[int, int, int] | None
+
+
+def settle(mask, start, affine, place, level, up, step_mm) -> Settled:
+    """Turn a vertebra until up is the mean normal of its endplates and the midplane its own.
+
+    Args:
+        mask: float32 tensor, the vertebra in its box.
+        start: `(3,)` index of the box.
+        affine: `(4, 4)`, voxel index to RAS+ mm.
+        place: `(n, 3)` world mm of its voxels.
+        level: Label, 1 to 25.
+        up: First guess, such as the tangent of the row of centroids.
+        step_mm: Of the lattice.
+
+    Returns:
+        The view; C1 and C2 keep the normal of the ring and the tangent.
+    """
+    centre, forward = place.mean(0), _ANTERIOR
+    if level == 1:
+        up = ring_normal(place, up)
+    for turn in range(3):
+        frame, middle = frame_of(place, up, centre, forward, wide=turn == 0)
+        view = look(mask, start, affine, place, frame, middle, step_mm)
+        parts = split(view)
+        if parts is None or level in _NO_ENDPLATES or turn == 2:
+            break
+        normal = frame @ endplate_normal(view, parts, top_only=level == _TOP_ONLY)
+        if normal @ up < np.cos(np.radians(_FLATTEST_DEGREES)):
+            break
+        up, forward = normal, frame[:, 1]
+    return Settled(view, frame, middle, parts)
 
 
 def ring_normal(place, up):
@@ -40,7 +92,7 @@ def frame_of(place, up, centre, forward, *, wide):
     forward = forward - (forward @ up) * up
     forward /= np.linalg.norm(forward)
     right = np.cross(forward, up)
-    points = place[:: max(1, len(place) // 2000)] - centre
+    points = place - centre
     flat = np.stack([points @ right, points @ forward])
     best = (-1.0, 0.0, 0.0)
     for turns in (np.arange(-32.0, 33.0, 4.0) if wide else np.zeros(1), np.arange(-3.0, 4.0)):
@@ -67,20 +119,29 @@ def _symmetry(x, y):
     return best[0] / len(x), float(best[1])
 
 
-def look(mask, start, affine, place, frame, middle, step_mm):
-    """Sample the mask linearly on a lattice along the frame, with the middle at the origin."""
+def look(mask, start, affine, place, frame, middle, step_mm, room=None):
+    """Sample the mask linearly on a lattice along the frame, with the middle at the origin.
+
+    The lattice holds the whole vertebra, or of it what lies between the two corners of `room`, mm in the frame.
+    """
     local = (place - middle) @ frame
     margin = 2.0 * step_mm + np.linalg.norm(affine[:3, :3], axis=0).max()
-    ends = zip(local.min(0) - margin, local.max(0) + margin, strict=True)
-    x, y, z = (np.arange(np.floor(a / step_mm), np.ceil(b / step_mm) + 1) * step_mm for a, b in ends)
+    low, high = local.min(0) - margin, local.max(0) + margin
+    if room is not None:
+        low, high = np.maximum(low, room[0]), np.minimum(high, room[1])
+    x, y, z = (
+        np.arange(np.floor(a / step_mm), np.ceil(b / step_mm) + 1) * step_mm for a, b in zip(low, high, strict=True)
+    )
     turn = np.linalg.inv(affine[:3, :3])
-    origin = turn @ (middle - affine[:3, 3]) - start
-    columns = torch.from_numpy((turn @ frame).astype(np.float32))
-    size = torch.tensor(mask.shape, dtype=torch.float32)
-    grid = torch.stack(torch.meshgrid(*(torch.from_numpy(v.astype(np.float32)) for v in (x, y, z)), indexing="ij"), -1)
-    grid = grid @ columns.T + torch.from_numpy(origin.astype(np.float32))
-    grid = (2.0 * grid + 1.0) / size - 1.0  # voxel index to the unit cube of grid_sample
-    filled = torch.nn.functional.grid_sample(mask[None, None], grid.flip(-1)[None], align_corners=False)
+    origin, columns = turn @ (middle - affine[:3, 3]) - start, turn @ frame
+    grid = torch.empty(len(x), len(y), len(z), 3)
+    for axis, size in enumerate(mask.shape):  # voxel index to the unit cube of grid_sample, whose axes run backwards
+        along = [
+            torch.from_numpy((2.0 / size * columns[axis, d] * v).astype(np.float32)) for d, v in enumerate((x, y, z))
+        ]
+        along[0] += (2.0 * origin[axis] + 1.0) / size - 1.0
+        grid[..., 2 - axis] = along[0][:, None, None] + along[1][None, :, None] + along[2][None, None, :]
+    filled = torch.nn.functional.grid_sample(mask[None, None], grid[None], align_corners=False)
     return View(filled[0, 0].numpy(), x, y, z, step_mm)
 
 
@@ -110,13 +171,13 @@ def split(view):
     return int(solid[-1]) + 1, int(solid[0]), arch_stop
 
 
-def body_of(view, parts):
-    """Columns of the body seen from above, their heights in mm and its height at the middle."""
+def body_of(view, parts, share=_TALL):
+    """Columns of the body seen from above, those with a `share` of its usual height, and all heights in mm."""
     front, back, _ = parts
     tall = view.filled.sum(2) * view.step_mm  # (x, y)
     core = tall[np.abs(view.x) <= STRIP_MM][:, back:front]
     usual = float(np.median(core))
-    solid = tall >= _TALL * usual
+    solid = tall >= share * usual
     solid[:, :back] = solid[:, front:] = False
     for j in range(back, front):  # only what hangs together with the midplane
         middle = int(np.argmin(np.abs(view.x)))
@@ -148,14 +209,16 @@ def endplate_normal(view, parts, *, top_only):
         return np.array([0.0, 0.0, 1.0])
     top = view.z[full.shape[1] - 1 - np.argmax(full[:, ::-1], axis=1)]
     bottom = view.z[np.argmax(full, axis=1)]
-    plane = np.stack([np.ones(len(i)), view.x[i], view.y[j]], axis=1)
-    normals = [_plane_normal(plane, heights) for heights in ((top,) if top_only else (top, bottom))]
+    normals = [plane_through(view.x[i], view.y[j], heights) for heights in ((top,) if top_only else (top, bottom))]
     mean = np.mean(normals, axis=0)
     return mean / np.linalg.norm(mean)
 
 
-def _plane_normal(plane, height):
-    """Normal of the plane through heights, fitted twice: the second time without what lies far off it."""
+def plane_through(x, y, height):
+    """Upward normal of the plane through heights, fitted twice: the second time without what lies far off it."""
+    if len(height) < 3:
+        return np.array([0.0, 0.0, 1.0])
+    plane = np.stack([np.ones(len(height)), x, y], axis=1)
     keep = np.ones(len(height), bool)
     for _ in range(2):
         fit = np.linalg.lstsq(plane[keep], height[keep], rcond=None)[0]

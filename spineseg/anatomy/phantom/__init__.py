@@ -14,6 +14,7 @@ from spineseg.anatomy.labels import IDS, VERTEBRAE
 from spineseg.anatomy.phantom.body import paint_body
 from spineseg.anatomy.phantom.canvas import Canvas
 from spineseg.anatomy.phantom.frame import turn, turned_rows
+from spineseg.anatomy.phantom.planting import Pathology
 from spineseg.anatomy.phantom.scanner import draw_view, scan
 from spineseg.anatomy.phantom.spine import draw_spine
 from spineseg.anatomy.phantom.streaks import add_streaks
@@ -52,6 +53,8 @@ def generate(
     needs: Iterable[str] | None = None,
     bone_only: bool | None = None,
     spread: float = 1.0,
+    pathology: Pathology | None = None,
+    tight: bool | None = None,
 ) -> Phantom:
     """Make one phantom; the same seed on the same device gives the same bytes.
 
@@ -64,6 +67,9 @@ def generate(
         bone_only: Whether all but bone is set to 0 HU, as some released scans are; None leaves it to chance.
         spread: How wide the ranges are that HU, texture, thickness of cortex, sharpness and noise are drawn from,
             against the usual ones, about the same middles; at 0 all patients look alike. Anatomy does not follow it.
+        pathology: What to plant in an otherwise healthy spine, whose rows are then `truth["planted"]`; None for the
+            wear that chance draws.
+        tight: Whether the scan is a crop around the spine; None leaves it to chance, as in the population.
 
     Returns:
         The phantom, in one of the 48 orientations.
@@ -79,8 +85,8 @@ def generate(
     streams = [np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(5)]
     for_patient, for_view, for_body, for_spine, for_scan = streams  # apart, so that a seed is one patient in any view
     generator = torch.Generator(device=device).manual_seed(int(for_scan.integers(2**62)))
-    spine, tissue = draw_spine(for_patient), draw_tissue(for_patient, spread)
-    view = draw_view(spine, for_view, spacing_mm=spacing_mm, anisotropic=anisotropic, needs=needs)
+    spine, tissue = draw_spine(for_patient, pathology, seed), draw_tissue(for_patient, spread)
+    view = draw_view(spine, for_view, spacing_mm=spacing_mm, anisotropic=anisotropic, needs=needs, tight=tight)
     if bone_only is not None:
         view = dataclasses.replace(view, bone_only=bone_only)
     canvas = Canvas(view.low_mm, view.shape, view.spacing, device=device)
@@ -111,6 +117,7 @@ def generate(
         "streak_hu": streak_hu,
         "blocks": [VERTEBRAE[i] for i in np.flatnonzero(spine.wear.fused)],
         "fractures": [VERTEBRAE[i] for i in np.flatnonzero(spine.wedge)],
+        "planted": [dict(row) for row in spine.planted.rows] if spine.planted else [],
         "implants": [VERTEBRAE[i - 1] for i in implants if i > 0],
         "tissue": tissue,
         **build,

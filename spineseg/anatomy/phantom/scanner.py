@@ -133,6 +133,7 @@ def draw_view(
     spacing_mm: float,
     anisotropic: bool = True,
     needs: Iterable[str] | None = None,
+    tight: bool | None = None,
 ) -> View:
     """Draw a field of view, its grid and how it is stored.
 
@@ -142,13 +143,15 @@ def draw_view(
         spacing_mm: Cube root of the voxel volume.
         anisotropic: Whether some scans have slices thicker than their pixels, up to 3.5 times.
         needs: Vertebrae of which at least a part must be seen.
+        tight: Whether it is a crop around the spine; None leaves it to chance.
 
     Returns:
         The view; with `needs` it always shows some spine.
     """
     first, last = draw_levels(rng, needs or ())
     low, high = _heights(spine, first, last, rng)
-    tight = bool(first) and rng.random() < 0.36
+    by_chance = bool(first) and rng.random() < 0.36
+    tight = by_chance if tight is None else tight and bool(first)
     inside = (spine.centre_mm[:, 2] > low - 30) & (spine.centre_mm[:, 2] < high + 30)
     x, y = (spine.centre_mm[inside, d] if inside.any() else spine.centre_mm[[18], d] for d in (0, 1))
     if tight:

@@ -12,6 +12,7 @@ import numpy as np
 from spineseg.anatomy.labels import IDS, N_VERTEBRAE
 from spineseg.anatomy.phantom.degeneration import Extra, Wear, altered, draw_variant, draw_wear, extra_of, room_mm
 from spineseg.anatomy.phantom.levels import dimensions
+from spineseg.anatomy.phantom.planting import Pathology, Planted, plant
 
 _C1, _C2, _C7, _T1, _T12, _L1, _L3, _L5, _S1 = (
     IDS[v] - 1 for v in ("C1", "C2", "C7", "T1", "T12", "L1", "L3", "L5", "S1")
@@ -41,6 +42,7 @@ class Spine:
         wear: Spurs, blocks, broken endplates.
         variant: `""`, or `T11` (T12 is missing: no height, not painted), `T13` or `L6`.
         extra: The 26th vertebra of the last two.
+        planted: Pathology that was put in on purpose, or None.
     """
 
     centre_mm: np.ndarray
@@ -53,13 +55,16 @@ class Spine:
     wear: Wear
     variant: str = ""
     extra: Extra | None = None
+    planted: Planted | None = None
 
 
-def draw_spine(rng: np.random.Generator) -> Spine:
+def draw_spine(rng: np.random.Generator, pathology: Pathology | None = None, seed: int = 0) -> Spine:
     """Draw one adult spine lying supine.
 
     Args:
-        rng: Source of every random number.
+        rng: Source of every random number but those of what is planted; size and curve do not depend on that.
+        pathology: What to plant in place of chance's wear, breaks, slips and odd counts; None for those.
+        seed: Of what is planted.
 
     Returns:
         The spine, L3 at the origin.
@@ -73,13 +78,20 @@ def draw_spine(rng: np.random.Generator) -> Spine:
     apart = rng.spawn(1)[0]
     variant = draw_variant(apart)
     wear = draw_wear(apart, disc_share, wedge, variant)
+    planted = None
+    if pathology is not None:
+        healthy = size["disc_below"] / disc_share
+        disc_share, wedge, wear, planted = plant(pathology, seed, disc_share, wear)
+        variant, size["disc_below"] = "", healthy * disc_share
     size = altered(size, wear, variant)
     pitch, roll, yaw, angles = _draw_curve(rng)
     pitch = pitch + _wedge_pitch(wedge, size)
+    if planted is not None:
+        roll, yaw = roll + planted.roll, yaw + planted.yaw
     rotation = _rotations(np.radians(pitch), np.radians(roll), np.radians(yaw))
     centre = _centres(rotation, size, wedge, room_mm(size, variant), wear.slip)
     extra = extra_of(variant, centre, rotation, size)
-    return Spine(centre, rotation, size, scale, disc_share, wedge, angles, wear, variant, extra)
+    return Spine(centre, rotation, size, scale, disc_share, wedge, angles, wear, variant, extra, planted)
 
 
 def _draw_size(rng):

@@ -56,6 +56,8 @@ def paint_vertebrae(
         `centroid_mm` (of the whole vertebra).
     """
     bone, poses = draw_bone(tissue, rng, spread), draw_poses(spine, rng)
+    if spine.planted is not None:
+        bone = spine.planted.of_bone(bone)
     metal = draw_metal(spine, rng)
     rough, thick = draw_ripple(rng, *_ROUGH_MM), draw_ripple(rng, *_THICK_MM)
     raster = rasterise(canvas, poses, bone["margin_mm"], rough, bone["rough_mm"])

@@ -1,0 +1,228 @@
+"""What the benchmarks of measuring and of the call found, as tables and words for the chapter."""
+
+from __future__ import annotations
+
+import json
+
+import pandas as pd
+
+from spineseg import paths
+from spineseg.anatomy.labels import IDS
+from spineseg.evaluation.health_features import OF_DISC, OF_VERTEBRA
+from spineseg.report.score_tables import with_interval
+
+SHOWN = {
+    "fracture": "fracture", "node": "Schmorl's node", "spur": "osteophytes", "low_density": "low density",
+    "narrow": "narrow disc", "vacuum": "gas in the disc", "sclerosis": "endplate sclerosis", "fused": "fused levels",
+    "slip": "slip",
+}  # fmt: skip
+# 196 patients' L5 in CT, mean and standard deviation in mm: W. H. Cook and J. F. Baker, Comparative analysis of lumbar
+# spine vertebral morphology between Maori and New Zealand Europeans, International Journal of Spine Surgery 15(6),
+# 1072-1081, 2021, table 6 (its superior length stands for the depth here, its canal length for the canal)
+PUBLISHED_L5 = {
+    "height_anterior_mm": (30.3, 1.9), "height_posterior_mm": (26.3, 1.9), "depth_mm": (35.7, 3.5),
+    "canal_mm": (15.6, 2.1),
+}  # fmt: skip
+LEAST_MILD = 5  # cases of a kind, below which its area is not quoted
+ALL_OR_NOTHING = ("vacuum", "fused")  # gas and blocks are there or not
+UNITS = {"wedge angle": "degrees", "angle across a disc": "degrees", "cervical lordosis": "degrees",
+         "thoracic kyphosis": "degrees", "lumbar lordosis": "degrees", "Cobb angle": "degrees"}  # fmt: skip
+PARTS = {"perfect": "perfect masks", "perfect_of_same": "perfect masks, the same scans", "predicted": "predicted masks",
+         "mild": "milder than trained on"}  # fmt: skip
+
+
+def load(name: str) -> dict:
+    """What a benchmark measured last, by the name of its file."""
+    return json.loads((paths.results_folder() / name).read_text())
+
+
+def errors(answer: dict, part: str = "perfect", spacing_mm: float = 1.5) -> pd.DataFrame:
+    """Rows of `morphometry.json`: `measure`, `n`, `missing`, `bias`, `median`, `p90`, `largest`, `target`."""
+    rows = answer[part][str(spacing_mm)] if part == "perfect" else answer[part]
+    return pd.DataFrame(rows)
+
+
+def errors_table(answer: dict) -> pd.DataFrame:
+    """Median and 90th percentile of every measure, at each voxel size."""
+    columns = {}
+    for spacing in answer["perfect"]:
+        columns[f"{float(spacing):g} mm"] = errors(answer, spacing_mm=float(spacing))
+    parts = {
+        name: (rows.set_index("measure")[["median", "p90"]].map("{:.2f}".format).agg(" / ".join, axis=1))
+        for name, rows in columns.items()
+    }
+    table = pd.DataFrame(parts).fillna("")
+    first = errors(answer).set_index("measure")
+    table.insert(0, "n at 1.5 mm", first["n"])
+    table.index = [f"{name} ({UNITS.get(name.split(',')[0], 'mm')})" for name in table.index]
+    return table
+
+
+def error_words(answer: dict) -> dict:
+    """What the prose quotes of the errors at 1.5 mm: medians, aims, how many of them are met."""
+    rows = errors(answer).set_index("measure")
+    aimed = rows[rows["target"].notna()]
+    return {
+        "measured_phantoms": answer["seeds"], "turn": answer["turn_degrees"],
+        "height_error": rows.loc["body height", "median"], "disc_error": rows.loc["disc height", "median"],
+        "wedge_error": rows.loc["wedge angle", "median"], "slip_error": rows.loc["slip", "median"],
+        "angle_error": rows.loc["angle across a disc", "median"], "block_error": _block(rows),
+        "aims": len(aimed), "aims_met": int((aimed["median"] <= aimed["target"]).sum()),
+        "coarse_height_error": errors(answer, spacing_mm=3.0).set_index("measure").loc["body height", "median"],
+        "missing_values": int(rows["missing"].sum()),
+    }  # fmt: skip
+
+
+def mask_words(answer: dict) -> dict:
+    """What predicted masks change in the measures, against those of the scans' own labels, from `pathology.json`."""
+    rows = pd.DataFrame(answer["mask_errors"]).set_index("measure")
+    named = {"body height": "seen_height", "disc height": "seen_disc", "wedge angle": "seen_wedge", "slip": "seen_slip"}
+    known = {words: rows.loc[name, "median"] for name, words in named.items()}
+    return known | {
+        "seen_missing": int(rows["missing"].sum()),
+        "seen_values": int(rows["n"].sum()),
+        "seen_scans": int(answer["predicted_patients"]),
+    }
+
+
+def _block(rows):
+    name = "body height, in a block"
+    return rows.loc[name, "median"] if name in rows.index else float("nan")
+
+
+def areas(answer: dict) -> pd.DataFrame:
+    """AUC of every kind: `kind`, `part`, `auc`, `low`, `high`, `cases`, `n`."""
+    parts = [pd.DataFrame(answer[p]).assign(part=words) for p, words in PARTS.items() if p in answer]
+    if "network" in answer:
+        parts.append(pd.DataFrame(answer["network"]["test"]).assign(part="network on crops"))
+    return pd.concat(parts, ignore_index=True)[["kind", "part", "auc", "low", "high", "cases", "n"]]
+
+
+def areas_table(answer: dict) -> pd.DataFrame:
+    """`areas` as a page shows it: kinds as rows, `AUC (interval), cases` per part."""
+    table = areas(answer)
+    text = [f"{with_interval(r.auc, r.low, r.high)}, {r.cases}" for r in table.itertuples()]
+    wide = table.assign(text=text).pivot(index="kind", columns="part", values="text")
+    order = [p for p in (*PARTS.values(), "network on crops") if p in wide]
+    return wide.reindex([k for k in SHOWN if k in wide.index])[order].rename(index=SHOWN).rename_axis(None, axis=1)
+
+
+def missed_table(answer: dict) -> pd.DataFrame:
+    """What is missed and raised at the specificity, kind by kind, on perfect masks."""
+    rows = pd.DataFrame(answer["perfect"]).set_index("kind")
+    names = pd.DataFrame(answer["missed"], columns=["kind", "place", "seed", "severity"])
+    listed = {
+        k: ", ".join(f"{r.place} ({r.severity:.2f})" for r in g.head(3).itertuples()) for k, g in names.groupby("kind")
+    }
+    table = rows[["n", "cases", "missed", "raised_share"]].assign(which=[listed.get(k, "") for k in rows.index])
+    table["raised_share"] = table["raised_share"].map("{:.0%}".format)
+    columns = {"n": "places", "raised_share": "raised without cause", "which": "missed, with severity (three at most)"}
+    return table.rename(columns=columns, index=SHOWN).rename_axis(None)
+
+
+def severity_rows(answer: dict) -> pd.DataFrame:
+    """Share of cases called by severity: `low`, `high`, `cases`, `called`; of kinds that have a milder form."""
+    rows = pd.DataFrame(answer["by_severity"])
+    rows = rows[~rows["kind"].isin(ALL_OR_NOTHING)]
+    return rows.groupby(["low", "high"], as_index=False)[["cases", "called"]].sum()
+
+
+def reliability_rows(answer: dict) -> pd.DataFrame:
+    """Bins of the reliability of all kinds together: `confidence`, `correct`, `low`, `high`, `n`."""
+    return pd.DataFrame(answer["reliability"])
+
+
+def call_words(answer: dict) -> dict:
+    """What the prose quotes of the call."""
+    rows, faint = (pd.DataFrame(answer[p]).set_index("kind") for p in ("perfect", "mild"))
+    faint = faint[faint["cases"] >= LEAST_MILD]
+    severe = severity_rows(answer)
+    mild = severe[severe["high"] <= 0.3][["cases", "called"]].sum()
+    strong = severe[severe["low"] >= 0.3][["cases", "called"]].sum()
+    known = {
+        "train_patients": answer["patients"]["train"], "test_patients": answer["patients"]["test"],
+        "kinds": len(rows), "kinds_at_aim": int((rows["auc"] >= 0.95).sum()),
+        "best_kind": SHOWN[rows["auc"].idxmax()], "best_auc": rows["auc"].max(),
+        "worst_kind": SHOWN[rows["auc"].idxmin()], "worst_auc": rows["auc"].min(),
+        "call_specificity": answer["specificity"], "call_missed": int(rows["missed"].sum()),
+        "call_cases": int(rows["cases"].sum()), "mild_worst_kind": SHOWN[faint["auc"].idxmin()],
+        "mild_worst_auc": faint["auc"].min(), "mild_called": mild["called"] / mild["cases"],
+        "mild_cases": int(mild["cases"]), "strong_called": strong["called"] / strong["cases"],
+    }  # fmt: skip
+    if "predicted" in answer:
+        seen = pd.DataFrame(answer["predicted"]).set_index("kind")["auc"].dropna()
+        known |= {"seen_patients": answer["predicted_patients"], "seen_at_aim": int((seen >= 0.9).sum()),
+                  "seen_kinds": len(seen), "seen_worst_kind": SHOWN[seen.idxmin()],
+                  "seen_worst": seen.min()}  # fmt: skip
+    if "network" in answer:
+        theirs = pd.DataFrame(answer["network"]["test"]).set_index("kind")["auc"]
+        better = (rows["auc"] - theirs).dropna()
+        known |= {"network_crops": answer["network"]["crops"], "network_mean": theirs.mean(),
+                  "trees_mean": rows["auc"].mean(), "network_behind": int((better > 0).sum())}  # fmt: skip
+    return known
+
+
+def features_table(answer: dict) -> pd.DataFrame:
+    """The three features that make most splits of each kind's trees, with their share."""
+    words, rows = OF_DISC | OF_VERTEBRA, {}
+    for kind, found in answer["features"].items():
+        top = list(found.items())[:3]
+        rows[SHOWN[kind]] = {
+            k: v
+            for place, (name, share) in zip(("first", "second", "third"), top, strict=False)
+            for k, v in ((place, words.get(name, name)), (f"{place}, of splits", f"{share:.0%}"))
+        }
+    return pd.DataFrame(rows).T.fillna("")
+
+
+def real_rows(answer: dict) -> pd.DataFrame:
+    """Vertebrae of the real cases: `case` and the columns of the benchmark, whole bodies only."""
+    tables = [pd.DataFrame(v["vertebrae"]).assign(case=name) for name, v in answer["cases"].items()]
+    rows = pd.concat(tables, ignore_index=True)
+    return rows[rows["whole"].astype(bool) & rows["height_middle_mm"].notna()].reset_index(drop=True)
+
+
+def real_table(answer: dict) -> pd.DataFrame:
+    """Per level: patients, median heights, width, depth, canal and HU of the real cases."""
+    rows = real_rows(answer)
+    columns = [
+        "height_anterior_mm",
+        "height_middle_mm",
+        "height_posterior_mm",
+        "width_mm",
+        "depth_mm",
+        "canal_mm",
+        "hu_median",
+    ]
+    table = rows.groupby("vertebra")[columns].median().astype(float).round(1)
+    table.insert(0, "n", rows.groupby("vertebra").size())
+    return table.loc[sorted(table.index, key=IDS.get)]
+
+
+def published_table(answer: dict) -> pd.DataFrame:
+    """L5 of the real cases beside that of a published series: median, and mean with standard deviation."""
+    rows = real_rows(answer)
+    own = rows[rows["vertebra"] == "L5"]
+    found = {
+        column: {
+            "here, median": f"{own[column].astype(float).median():.1f}",
+            "here, least to most": f"{own[column].astype(float).min():.1f} to {own[column].astype(float).max():.1f}",
+            "published": f"{mean} ± {deviation}",
+        }
+        for column, (mean, deviation) in PUBLISHED_L5.items()
+    }
+    return pd.DataFrame(found).T
+
+
+def published_words(answer: dict) -> dict:
+    """How many of these medians lie within two published standard deviations."""
+    rows = real_rows(answer)
+    own = rows[rows["vertebra"] == "L5"]
+    near = [abs(own[c].astype(float).median() - m) <= 2 * d for c, (m, d) in PUBLISHED_L5.items()]
+    return {"l5_cases": len(own), "l5_measures": len(near), "l5_near": int(sum(near))}
+
+
+def real_findings(answer: dict) -> pd.DataFrame:
+    """What the fixed rules say of the real cases: `case`, `place`, `finding`, `value`."""
+    rows = [{"case": name} | row for name, v in answer["cases"].items() for row in v["findings"]]
+    return pd.DataFrame(rows, columns=["case", "place", "finding", "value"])
