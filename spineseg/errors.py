@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import signal
 
+CASE_ERROR, USER_ERROR, MEMORY_ERROR, SIGNALLED = 1, 2, 3, 128  # exit statuses; the last plus a signal's number
+
 
 class CaseError(Exception):
     """One case cannot be used; the others go on.

@@ -1,4 +1,4 @@
-"""Imports point down. `anatomy < data < evaluation < learning < report < cli`; a few modules are the ground."""
+"""Imports point down: anatomy < data < evaluation < learning < report < commands < cli; some modules are the ground."""
 
 import ast
 import itertools
@@ -11,7 +11,7 @@ import pytest
 import spineseg
 
 PACKAGE = Path(spineseg.__file__).parent
-FLOORS = ("ground", "anatomy", "data", "evaluation", "learning", "report", "cli")
+FLOORS = ("ground", "anatomy", "data", "evaluation", "learning", "report", "commands", "cli")
 GROUND = {
     "spineseg",
     *(f"spineseg.{m}" for m in ("config", "limits", "profiles", "errors", "options", "paths", "anatomy.labels")),
