@@ -138,6 +138,19 @@ def print_peak(side: Callable) -> None:
     print(json.dumps(round((_status("VmHWM") - before) / 1024, 1)))
 
 
+def print_peak_on(device: str, side: Callable) -> None:
+    """As `print_peak`; on a GPU what torch had allocated there at most."""
+    if device == "cpu":
+        print_peak(side)
+        return
+    import torch  # here, not above: not all that is measured needs it
+
+    torch.cuda.empty_cache()
+    torch.cuda.reset_peak_memory_stats()
+    side()
+    print(json.dumps(round(torch.cuda.max_memory_allocated() / 2**20, 1)))
+
+
 def _status(name: str) -> int:
     """A size of this process in KiB."""
     return int(next(line for line in Path("/proc/self/status").read_text().splitlines() if name in line).split()[1])

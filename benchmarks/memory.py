@@ -78,13 +78,7 @@ def take(step: Step, side: int) -> None:
 def measure(step: Step) -> None:
     """Print the peak in MB."""
     take(step, 32)
-    if DEVICE == "cpu":
-        harness.print_peak(lambda: take(step, step.side))
-        return
-    torch.cuda.empty_cache()
-    torch.cuda.reset_peak_memory_stats()
-    take(step, step.side)
-    print(json.dumps(round(torch.cuda.max_memory_allocated() / 2**20, 1)))
+    harness.print_peak_on(DEVICE, lambda: take(step, step.side))
 
 
 def predicted_mb(step: Step) -> float:

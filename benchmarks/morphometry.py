@@ -17,6 +17,7 @@ import torch
 from spineseg import paths
 from spineseg.anatomy.clinical import examine
 from spineseg.anatomy.labels import VERTEBRAE
+from spineseg.anatomy.phantom.frame import Frame, rotation_of
 from spineseg.anatomy.phantom.planting import Pathology
 from spineseg.anatomy.phantom_masks import MARGIN_MM, has_usual_count, poses_of, whole_spine
 from spineseg.anatomy.phantom_truth import true_examination
@@ -45,14 +46,7 @@ ANGLES = {
 
 def random_turn(seed: int) -> np.ndarray:
     """A rotation of up to `TURN_DEGREES` about each axis."""
-    matrix = np.eye(3)
-    for axis, angle in enumerate(np.radians(np.random.default_rng(seed).uniform(-TURN_DEGREES, TURN_DEGREES, 3))):
-        a, b = [d for d in range(3) if d != axis]
-        one = np.eye(3)
-        one[a, a] = one[b, b] = np.cos(angle)
-        one[a, b], one[b, a] = -np.sin(angle), np.sin(angle)
-        matrix = one @ matrix
-    return matrix
+    return rotation_of(Frame(turn_degrees=tuple(np.random.default_rng(seed).uniform(-TURN_DEGREES, TURN_DEGREES, 3))))
 
 
 def differences(found, truth, poses) -> pd.DataFrame:
