@@ -23,7 +23,7 @@ def loop(labels):
 def races(quick: bool) -> list[Race]:
     """A label map of 250-cubed with 200 stray voxels."""
     labels = strays(spine(32 if quick else 250, 1), 2)
-    monai = peer("monai.transforms")
+    monai = peer("skimage.measure") and peer("monai.transforms")  # which asks it for the pieces
     keep = monai and monai.KeepLargestConnectedComponent(applied_labels=list(range(1, N_CLASSES)), connectivity=3)
     sides = {
         OURS: lambda: keep_largest(labels),

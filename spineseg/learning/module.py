@@ -123,6 +123,9 @@ class NetworkTraining(L.LightningModule):
 
     def train_dataloader(self) -> Batches:
         """Items of the next epoch, in their own order: each is drawn from seed, epoch and index."""
+        # here, since Lightning puts its own handlers there after `on_fit_start`; they wait for the other processes inside
+        # a handler, and what those wait for may be this process
+        self.stop.listen()
         self.items.epoch = self.done_epochs
         places = self.group.share(self.stage.batch, self.name)
         return Batches(self.items, self.stage.batch, self.config.cluster.cutters, first=len(self.losses), places=places)
@@ -136,7 +139,6 @@ class NetworkTraining(L.LightningModule):
             side = 32 if self.device.type == "cpu" else 96  # a GPU tells them apart by its own work alone
             trial = [max(2 * self.network.multiple, min(side, n)) for n in self.stage.patch]
             self.precision = self.group.told(faster_precision(self.network, trial))
-        self.stop.listen()  # now, since Lightning has just put its own handlers there
         self.task.to(self.device)
         self.average.weights = {n: t.to(self.device) for n, t in self.average.weights.items()}
         silent = not self.group.is_first
