@@ -123,8 +123,8 @@ class NetworkTraining(L.LightningModule):
 
     def train_dataloader(self) -> Batches:
         """Items of the next epoch, in their own order: each is drawn from seed, epoch and index."""
-        # here, since Lightning puts its own handlers there after `on_fit_start`; they wait for the other processes inside
-        # a handler, and what those wait for may be this process
+        # here, since Lightning puts its own handlers there after `on_fit_start`: they wait for the other processes, and
+        # what those wait for may be this one
         self.stop.listen()
         self.items.epoch = self.done_epochs
         places = self.group.share(self.stage.batch, self.name)
