@@ -12,7 +12,7 @@ from functools import partial
 import torch
 from torch import Tensor, distributed
 
-from spineseg.learning.library_losses import library_loss, logistic_loss
+from spineseg.learning.peer_losses import logistic_loss, peer_loss
 from spineseg.limits import LOSSES
 
 CHUNK = {"cpu": 1 << 13}  # voxels whose softmax exists at one time: what a core's cache holds with 26 classes ...
@@ -74,7 +74,7 @@ def loss_by_name(name: str, *, naming: float = 0.0):
     """The function of `(logits, labels)` that a stage's `loss` names; see `limits.LOSSES`.
 
     Args:
-        name: One of ours, or of `library_losses`.
+        name: One of ours, or of `peer_losses`.
         naming: Weight of the naming term; of dice_ce and dice_ce_binary.
 
     Raises:
@@ -90,7 +90,7 @@ def loss_by_name(name: str, *, naming: float = 0.0):
     }
     if name not in LOSSES:
         raise ValueError(f"unknown loss {name!r}; known: {', '.join(LOSSES)}")
-    return known[name] if name in known else library_loss(name)
+    return known[name] if name in known else peer_loss(name)
 
 
 def _check(logits: Tensor, labels: Tensor) -> None:

@@ -6,8 +6,8 @@ import torch.nn.functional as F
 from networks import needs_monai
 
 from spineseg.errors import MissingExtra
-from spineseg.learning.library_losses import TVERSKY_FALSE, TVERSKY_MISSED, library_loss, logistic_loss
 from spineseg.learning.losses import dice_loss, loss_by_name
+from spineseg.learning.peer_losses import TVERSKY_FALSE, TVERSKY_MISSED, logistic_loss, peer_loss
 from spineseg.limits import LOSSES
 
 LIBRARY = ("generalised_dice", "tversky", "focal")
@@ -57,7 +57,7 @@ def test_the_tversky_loss_weighs_what_is_missed_more(batch):
     axes = (0, 2, 3, 4)
     hit, false, missed = ((a * b).sum(axes) for a, b in ((p, g), (p, 1 - g), (1 - p, g)))
     by_hand = 1 - hit / (hit + TVERSKY_FALSE * false + TVERSKY_MISSED * missed)
-    assert library_loss("tversky")(*batch).item() == pytest.approx(by_hand.mean().item(), abs=1e-4)
+    assert peer_loss("tversky")(*batch).item() == pytest.approx(by_hand.mean().item(), abs=1e-4)
 
 
 @needs_monai
@@ -67,13 +67,13 @@ def test_the_generalised_dice_weighs_a_class_by_the_inverse_square_of_its_size(b
     weight = 1 / g.sum(axes) ** 2
     weight[4] = weight[:4].max()  # absent: as the smallest one present
     by_hand = 1 - 2 * (weight * (p * g).sum(axes)).sum() / (weight * (p + g).sum(axes)).sum()
-    assert library_loss("generalised_dice")(*batch).item() == pytest.approx(by_hand.item(), abs=1e-4)
+    assert peer_loss("generalised_dice")(*batch).item() == pytest.approx(by_hand.item(), abs=1e-4)
 
 
 @needs_monai
 def test_the_focal_loss_without_focus_is_the_logistic_loss(batch, monkeypatch):
-    monkeypatch.setattr("spineseg.learning.library_losses.FOCUS", 0.0)
-    focal = library_loss("focal")(*batch) * batch[0].shape[1]  # it averages over classes too
+    monkeypatch.setattr("spineseg.learning.peer_losses.FOCUS", 0.0)
+    focal = peer_loss("focal")(*batch) * batch[0].shape[1]  # it averages over classes too
     assert focal.item() == pytest.approx(logistic_loss(*batch).item(), abs=1e-5)
 
 

@@ -41,7 +41,7 @@ def logistic_loss(logits: Tensor, labels: Tensor, *, weighted: bool = False) -> 
     return F.cross_entropy(logits, labels.long(), weight=weight.to(logits.dtype))
 
 
-def library_loss(name: str) -> Callable[[Tensor, Tensor], Tensor]:
+def peer_loss(name: str) -> Callable[[Tensor, Tensor], Tensor]:
     """A function of `(logits, labels)`: generalised_dice, tversky or focal. All pool over the batch.
 
     Raises:
