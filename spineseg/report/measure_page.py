@@ -40,7 +40,10 @@ def page(
     notes = "".join(f"<li>{html.escape(note)}</li>" for note in measured.notes)
     bars = ", ".join(f"{html.escape(k)} {v:g}" for k, v in errors.items())
     angles = pd.DataFrame(
-        [(k.replace("_", " "), "" if v != v else f"{v:.0f}") for k, v in exam.angles.items()],
+        [
+            (k.replace("_", " ").replace("cobb", "Cobb"), "not in view" if v != v else f"{v:.0f}")
+            for k, v in exam.angles.items()
+        ],
         columns=["angle", "degrees"],
     )
     between = " to ".join(html.escape(v) for v in exam.cobb_between if v)
@@ -55,7 +58,7 @@ def page(
         "<h2>Sagittal slice</h2>",
         _picture(slice_, "sagittal slice with endplates and angles", facecolor="black"),
         _table(angles, "Angles"),
-        f"<p>Cobb angle between {between}.</p>" if between else "",
+        f"<p>Cobb angle: {between}.</p>" if between else "",
         *(_calls(calls) if calls else []),
         _table(_shown(exam.vertebrae), "Vertebrae", "wide"),
         _table(_shown(exam.discs), "Discs", "wide"),
