@@ -132,3 +132,10 @@ def test_a_batch_is_dealt_out_evenly_or_done_by_all():
     assert list(Group(2, 3).share(1, "coarse")) == [0] and list(Group().share(4, "fine")) == [0, 1, 2, 3]
     with pytest.raises(ValueError, match="fine.batch must be a multiple of the 3 processes, got 4.*--fine.batch 6"):
         Group(0, 3).share(4, "fine")
+
+
+def test_a_batch_that_cannot_be_dealt_out_is_refused_before_anything_is_prepared(tiny, monkeypatch):
+    monkeypatch.setattr("spineseg.learning.together.group", lambda: Group(0, 3))
+    monkeypatch.setattr("spineseg.learning.training.prepare_cohort", None)
+    with pytest.raises(ValueError, match="fine.batch must be a multiple of the 3 processes"):
+        train(tiny("uneven", 1, **WHOLE), "cascade")

@@ -1,3 +1,4 @@
+import dataclasses
 import threading
 import time
 
@@ -10,7 +11,7 @@ from spineseg.cli import main
 from spineseg.config import ClusterConfig
 from spineseg.data import nifti, parallel
 from spineseg.errors import CaseError
-from spineseg.learning.predicting import Job, Outcome, predict_files, predict_jobs
+from spineseg.learning.predicting import Job, Outcome, predict_files, predict_jobs, predict_one
 
 
 @pytest.fixture
@@ -79,3 +80,23 @@ def test_workers_of_the_command_line_write_the_same(scans, tmp_path, capsys):
     one, two = ([nifti.read_labels(p).array for p in sorted(f.glob("*.nii.gz"))] for f in folders)
     assert len(one) == 3 and all(np.array_equal(a, b) for a, b in zip(one, two, strict=True))
     assert capsys.readouterr().out.count("c0.nii.gz: ") == 2
+
+
+def test_a_worker_with_other_networks_or_code_refuses(scans, tmp_path):
+    job = dataclasses.replace(jobs_for(scans[:1], tmp_path)[0], version="another")
+    with pytest.raises(CaseError, match="a worker with other networks or code"):
+        predict_one(job)
+
+
+def test_a_scan_that_does_not_fit_into_memory_stops_no_other(scans, tmp_path, monkeypatch):
+    def full(volume):
+        raise MemoryError
+
+    monkeypatch.setattr("spineseg.learning.predicting._predictor", lambda *_: full)
+    codes = [outcome.code for outcome in predict_jobs(jobs_for(scans[:2], tmp_path))]
+    assert codes == ["memory", "memory"]
+
+
+def test_no_worker_is_refused_before_anything_is_read(scans, capsys):
+    assert main(["predict", str(scans[0]), "--workers", "0"]) == 2
+    assert "workers must be 1 or more, got 0" in capsys.readouterr().err

@@ -10,7 +10,7 @@ from spineseg.learning import checkpoints, runs
 from spineseg.learning.provenance import provenance, weights_of
 from spineseg.learning.training import train
 from spineseg.paths import run_folder
-from spineseg.report.reproduce import TOLERANCE, Comparison, reproduce
+from spineseg.report.reproduce import TOLERANCE, Comparison, _unlike, reproduce
 
 
 def bytes_of(run, name="baseline-last"):
@@ -108,3 +108,27 @@ def test_the_split_hash_depends_on_the_split_and_the_data_hash_on_the_scans(tiny
     other = provenance(config)
     assert before["data_hash"] == swapped["data_hash"] != other["data_hash"]
     assert before["split_hash"] == other["split_hash"] != swapped["split_hash"]
+
+
+def test_a_method_that_was_not_finished_is_refused(tiny):
+    train(tiny("half"), "cascade")
+    for path in (run_folder("half") / "checkpoints").glob("fine-*"):
+        path.unlink()
+    with pytest.raises(CaseError, match="coarse without the rest of its method; .*finish it"):
+        reproduce("half")
+
+
+def test_more_epochs_in_the_middle_of_a_training_are_told(tiny):
+    train(tiny("midway", 2), "baseline")
+    last = run_folder("midway") / "checkpoints" / "baseline-last.json"
+    state = json.loads(last.read_text())
+    last.write_text(json.dumps(state | {"legs": [{"from_step": 0, "epochs": 9}, {"from_step": 1, "epochs": 2}]}))
+    assert _unlike(tiny("midway"), weights_of("midway"), weights_of("midway")) == [
+        "baseline was given other epochs in the middle of a training, or by an older version"
+    ]
+
+
+def test_a_name_that_is_a_path_is_refused(tiny):
+    train(tiny("plainly"), "baseline")
+    with pytest.raises(ValueError, match="plain folder name, got '../x'"):
+        reproduce("plainly", "../x")

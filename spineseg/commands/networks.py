@@ -78,6 +78,7 @@ def predict(
     method: str = "cascade",
     workers: int = 1,
     scheduler: str = ClusterConfig.scheduler,
+    case_timeout_s: float = ClusterConfig.case_timeout_s,
 ) -> int:
     """Name and outline the vertebrae of CTs; each label map lies on its CT's own grid.
 
@@ -86,8 +87,9 @@ def predict(
         out: Folder; gets <name>_seg.nii.gz and <name>_vertebrae.csv each.
         run: Trained run whose networks are used; the weights that come with the project when empty.
         method: baseline or cascade, of a run.
-        workers: Processes, each with one thread and memory of its own; 1 gives every scan all threads.
+        workers: Processes, each with one thread and memory of its own, beside this one; 1: this one alone, all threads.
         scheduler: Address of a dask scheduler whose workers are used; they must see the same files.
+        case_timeout_s: Seconds after which a worker's scan is given up.
     """
     import json
 
@@ -95,6 +97,8 @@ def predict(
     from spineseg.learning.predicting import Job, predict_jobs
     from spineseg.learning.runs import load_config
 
+    if workers < 1:
+        raise ValueError(f"workers must be 1 or more, got {workers}")
     stems = [stem_of(ct) or ct.name for ct in cts]
     if twice := sorted({s for s in stems if stems.count(s) > 1}):
         raise ValueError(f"two scans would be written as {twice[0]}_seg.nii.gz; predict them into different folders")
@@ -104,7 +108,7 @@ def predict(
         Job(ct.absolute(), out / f"{stem}_seg.nii.gz", out / f"{stem}_vertebrae.csv", config, method)
         for ct, stem in zip(cts, stems, strict=True)
     ]
-    outcomes = predict_jobs(jobs, ClusterConfig(workers=workers, scheduler=scheduler))
+    outcomes = predict_jobs(jobs, ClusterConfig(workers=workers, scheduler=scheduler, case_timeout_s=case_timeout_s))
     for ct, outcome in zip(cts, outcomes, strict=True):
         if isinstance(outcome, CaseError):
             print(outcome, file=sys.stderr)

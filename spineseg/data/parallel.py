@@ -81,6 +81,7 @@ class _Job:
         self.function, self.items, self.names, self.cluster, self.bar = function, items, names, cluster, bar
         # the folders as seen from here; a worker may have another working folder and other variables
         self.environment = {"SPINESEG_HOME": str(paths.project_root()), "SPINESEG_REALCT": str(paths.real_ct_folder())}
+        self.environment["SPINESEG_WEIGHTS"] = str(paths.weights_folder())
         self.results: list = [None] * len(items)
         self.waiting = deque(range(len(items)))
         self.left = len(items)

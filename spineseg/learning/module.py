@@ -49,7 +49,7 @@ class NetworkTraining(L.LightningModule):
         validation: Validation items.
         coarse: The trained coarse network, for the fine stage.
         coarse_hash: sha256 of its checkpoint.
-        group: The processes that train it together; the first one validates and writes.
+        group: The processes that train it together: all validate, alike, and the first one writes.
     """
 
     def __init__(

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 
 import pandas as pd
+import torch
 
 from spineseg import paths
 from spineseg.config import ClusterConfig, Config
@@ -20,6 +22,7 @@ from spineseg.data.parallel import map_cases
 from spineseg.errors import CaseError
 from spineseg.learning.boxed import card
 from spineseg.learning.inference import Predictor
+from spineseg.learning.provenance import weights_of
 from spineseg.learning.review import vertebra_table
 from spineseg.learning.training import METHODS, load_network
 
@@ -37,6 +40,7 @@ class Job:
         table: Its table of vertebrae, CSV.
         config: Of the run whose networks are used, as JSON; empty for those that come with the project.
         method: `baseline` or `cascade`, of a run.
+        version: Of networks and code as `predict_jobs` found them; a worker that has others refuses.
     """
 
     ct: Path
@@ -44,6 +48,7 @@ class Job:
     table: Path
     config: str = ""
     method: str = "cascade"
+    version: str = ""
 
 
 @dataclass(frozen=True)
@@ -63,19 +68,42 @@ def predict_one(job: Job) -> Outcome:
     """Predict a scan and write its label map, after its table; a process loads the networks once.
 
     Raises:
-        CaseError: If the CT or the networks cannot be used.
+        CaseError: If the CT or the networks cannot be used, memory does not suffice, or this process has other networks
+            or other code than the one that asks.
     """
     volume = nifti.read_ct(job.ct)  # a bad file is named before any network is loaded
-    predictor = _predictor(job.config, job.method)
-    prediction = predictor(volume)
+    if job.version not in ("", version := _version(job.config, job.method)):
+        remedy = "give the workers the same checkout and folder of runs, and start them again"
+        raise CaseError("other-networks", job.ct, "a worker with other networks or code", "those of the caller", remedy)
+    predictor = _predictor(job.config, job.method, version)
+    try:
+        prediction = predictor(volume)
+    except (MemoryError, torch.OutOfMemoryError):
+        found, remedy = f"a scan of {volume.array.shape} voxels", "use fewer workers, or a machine with more memory"
+        raise CaseError("memory", job.ct, found, "one that fits into memory", remedy) from None
     table = vertebra_table(prediction.found, prediction.affine, predictor.config.inference.sure)
     write_text(job.table, table.to_csv(index=False))
     nifti.write(job.target, prediction.labels, prediction.affine)
     return Outcome(table, list(prediction.found.changes))
 
 
+def _version(config: str, method: str) -> str:
+    """What the label maps of these networks depend on besides the configuration."""
+    if config:
+        known = weights_of(json.loads(config)["run"])
+        digests = [known.get(name, {}).get("sha256", "") for name in METHODS[method]]
+    else:
+        digests = [network["sha256"] for network in card()["networks"].values()]
+    return hashlib.sha256("/".join([*digests, code_version(), _sources()]).encode()).hexdigest()
+
+
+@cache
+def _sources() -> str:
+    return hash_files(sorted(Path(__file__).parent.glob("*.py")))
+
+
 @lru_cache(maxsize=1)
-def _predictor(config: str, method: str) -> Predictor:
+def _predictor(config: str, method: str, _version: str) -> Predictor:
     return Predictor.of_run(Config.from_dict(json.loads(config)), method) if config else Predictor.boxed()
 
 
@@ -85,14 +113,15 @@ def predict_jobs(jobs: Iterable[Job], cluster: ClusterConfig = HERE, *, title: s
     Args:
         jobs: The scans.
         cluster: One worker and no scheduler: one scan after the other, here, with all threads. Else processes with
-            one thread each, and a scan whose process was killed is predicted again by another.
+            one thread each beside this one, which does the first scans, and a scan whose process was killed is
+            predicted again by another.
         title: Of the progress bar.
 
     Returns:
         One `Outcome` or `CaseError` per job.
     """
-    jobs = list(jobs)
-    _predictor.cache_clear()  # networks of a run that was trained on since
+    version = cache(_version)
+    jobs = [dataclasses.replace(job, version=version(job.config, job.method)) for job in jobs]
     return map_cases(predict_one, jobs, cluster=cluster, title=title, files=[job.ct for job in jobs])
 
 
@@ -158,7 +187,6 @@ def predictions_folder(config: Config, method: str) -> Path:
         states = [network["sha256"] for network in card()["networks"].values()]
     else:
         states = [load_network(config, name)[1]["sha256"] for name in METHODS[method]]
-    sources = hash_files(sorted(Path(__file__).parent.glob("*.py")))
-    parts = [*states, config.hash("inference", "order", "preparation"), code_version(), sources]
+    parts = [*states, config.hash("inference", "order", "preparation"), code_version(), _sources()]
     key = hashlib.sha256("/".join(parts).encode()).hexdigest()[:10]
     return paths.run_folder(config.run) / "predictions" / f"{method}-{key}"

@@ -47,6 +47,7 @@ def provenance(config: Config) -> dict:
         "versions": {name: importlib.metadata.version(name) for name in packages},
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() else _processor(),
         "threads": torch.get_num_threads(),
+        "processes": int(os.environ.get("WORLD_SIZE", "1")),
         "written": datetime.now(UTC).isoformat(timespec="seconds"),
     }
 

@@ -20,7 +20,15 @@ from spineseg.learning.provenance import provenance
 
 COLUMNS = ["case", "split", "content"]  # of splits.csv
 FREE = ("training.epochs", "training.recompute", "training.patience")  # may change from one call to the next
-FREE_SECTIONS = ("cluster", "inference", "order", "evaluation", "report")  # say nothing about the weights
+FREE_SECTIONS = (
+    "cluster",
+    "inference",
+    "order",
+    "evaluation",
+    "report",
+    "morphometry",
+    "health",
+)  # say nothing about the weights
 
 
 def open_run(config: Config, splits: pd.DataFrame) -> Path:

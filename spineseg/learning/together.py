@@ -11,7 +11,7 @@ from datetime import timedelta
 import torch
 from torch import distributed
 
-PATIENCE = timedelta(days=7)  # of processes that wait for the first one to validate or to prepare the cases
+PATIENCE = timedelta(days=7)  # of processes that wait for the first one to prepare the cases
 
 
 class Group:

@@ -50,6 +50,8 @@ def train(config: Config, method: str) -> pd.DataFrame:
     if method not in METHODS:
         raise ValueError(f"unknown method {method!r}; known: {', '.join(METHODS)}")
     group = together.group()
+    for name in METHODS[method]:
+        group.share(getattr(config, name).batch, name)  # refused now, not after the stages before it
     with group.first_alone():
         store = prepare_cohort(config)
     if store.failures:
@@ -111,7 +113,9 @@ def _train_network(
 ) -> None:
     stage, options = getattr(config, name), config.training
     stage_seed = options.seed * 10 + ("baseline", "coarse", "fine").index(name)
-    device, rounds = "cuda" if torch.cuda.is_available() else "cpu", Rounds(cases["train"])
+    # by number: threads that cut items would take the first GPU for every process
+    device = f"cuda:{torch.cuda.current_device()}" if torch.cuda.is_available() else "cpu"
+    rounds = Rounds(cases["train"])
     if name == "coarse":
         items = WholeScans(rounds, stage, options, stage_seed)
         validation = StillScans(cases["validation"], stage)
@@ -130,7 +134,7 @@ def _train_network(
         warnings.simplefilter("ignore")  # advice about loader workers and loggers that are left out on purpose
         logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
         trainer = L.Trainer(
-            max_epochs=left, accelerator="gpu" if device == "cuda" else "cpu", logger=False,
+            max_epochs=left, accelerator="cpu" if device == "cpu" else "gpu", logger=False,
             devices=group.size // group.nodes, num_nodes=group.nodes, use_distributed_sampler=False,
             strategy=DDPStrategy(process_group_backend=group.backend) if group.size > 1 else "auto",
             benchmark=name != "coarse",  # the fastest convolutions of a GPU, where patches have one shape

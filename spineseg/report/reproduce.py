@@ -13,13 +13,22 @@ from spineseg import paths
 from spineseg.config import Config
 from spineseg.data.atomic import atomic_folder, write_text
 from spineseg.errors import CaseError
-from spineseg.learning.provenance import provenance, weights_of
+from spineseg.learning.provenance import weights_of
 from spineseg.learning.runs import load_config
 from spineseg.learning.training import METHODS, train
 from spineseg.report.results import method_scores
 
 TOLERANCE = 0.005  # of the mean Dice, where the bits differ: another machine, other libraries
-LIKE = ("commit", "dirty", "lock_hash", "python", "versions", "device", "threads")  # what may explain a difference
+LIKE = (
+    "commit",
+    "dirty",
+    "lock_hash",
+    "python",
+    "versions",
+    "device",
+    "threads",
+    "processes",
+)  # what may explain a difference
 SOURCE = "reproduces.json"  # in the folder of the new run
 
 
@@ -63,12 +72,13 @@ def reproduce(run: str, name: str = "") -> Comparison:
         name: Of the new run; `<run>-again` when empty.
 
     Returns:
-        The comparison. Weights on one machine with one set of libraries are equal; where they are not, the test cases
-        are predicted and scored with both runs.
+        The comparison. Weights of one CPU with as many threads and the same libraries are equal; where they are not,
+        the test cases are predicted and scored with both runs.
 
     Raises:
-        CaseError: If the run has no trained network or began as a fork, or the new folder is another run's.
-        ValueError: If the cases are not those of the run any more.
+        CaseError: If the run has no trained network, one without the rest of its method, or began as a fork, or if the
+            new folder is another run's.
+        ValueError: If the cases are not those of the run any more, or the name is no plain one.
     """
     old, before = load_config(run), weights_of(run)
     folder = paths.run_folder(run)
@@ -78,11 +88,17 @@ def reproduce(run: str, name: str = "") -> Comparison:
         source = json.loads((folder / "fork.json").read_text())["source"]
         found, remedy = f"a run that began with the networks of {source!r}", f"reproduce {source!r}, then fork it"
         raise CaseError("run-forked", folder, found, "a run trained from its own start", remedy)
+    whole = {network for networks in METHODS.values() if all(n in before for n in networks) for network in networks}
+    if half := sorted(set(before) - whole):
+        found, remedy = f"{', '.join(half)} without the rest of its method", f"finish it: spineseg train --run {run}"
+        raise CaseError("run-unfinished", folder, found, "methods with all their networks", remedy)
+    if name and paths.run_folder(name).parent != folder.parent:
+        raise ValueError(f"name must be a plain folder name, got {name!r}")
     new = dataclasses.replace(old, run=name or f"{run}-again")
     _begin(new, run)
     for method, networks in METHODS.items():
         if all(network in before for network in networks):
-            for epochs in _totals(before, networks):
+            for epochs in _totals(before, networks, old.training.epochs):
                 step = dataclasses.replace(new.training, epochs=epochs)
                 train(dataclasses.replace(new, training=step), method)
     again = weights_of(new.run)
@@ -92,7 +108,7 @@ def reproduce(run: str, name: str = "") -> Comparison:
     ]  # fmt: skip
     columns = ["network", "before", "again", "equal", "seconds_before", "seconds_again"]
     table = pd.DataFrame(rows, columns=columns)
-    return Comparison(table, _scored(old, new, table), _circumstances(old, new))
+    return Comparison(table, _scored(old, new, table), [*_circumstances(old, new), *_unlike(old, before, again)])
 
 
 def _begin(new: Config, run: str) -> None:
@@ -109,10 +125,25 @@ def _begin(new: Config, run: str) -> None:
         write_text(temporary / SOURCE, json.dumps({"run": run}))
 
 
-def _totals(states: dict[str, dict], networks) -> list[int]:
-    """Totals of epochs that were asked for, one after another; the reached one where nothing was noted."""
+def _totals(states: dict[str, dict], networks, asked: int) -> list[int]:
+    """Totals of epochs that were asked for, one after another; the last one where an older version noted nothing."""
     legs = max((states[network]["legs"] for network in networks), key=len)
-    return [leg["epochs"] for leg in legs] or [max(states[network]["epochs"] for network in networks)]
+    return [leg["epochs"] for leg in legs] or [asked]
+
+
+def _unlike(old: Config, before: dict, again: dict) -> list[str]:
+    """What the second training could not do as the first one did."""
+    lines = []
+    for name, state in before.items():
+        if (was := state["precision"]) != (now := again[name]["precision"]):
+            lines.append(f"precision of {name}: {was} -> {now}")
+        reached, steps = 0, getattr(old, name).steps_per_epoch
+        for leg in state["legs"] or [{"from_step": -1, "epochs": 0}]:
+            if leg["from_step"] != reached * steps:
+                lines.append(f"{name} was given other epochs in the middle of a training, or by an older version")
+                break
+            reached = leg["epochs"]
+    return lines
 
 
 def _scored(old: Config, new: Config, networks: pd.DataFrame) -> pd.DataFrame:
@@ -125,8 +156,7 @@ def _scored(old: Config, new: Config, networks: pd.DataFrame) -> pd.DataFrame:
 
 
 def _circumstances(old: Config, new: Config) -> list[str]:
-    then = json.loads((paths.run_folder(old.run) / "provenance.json").read_text())
-    now = json.loads(json.dumps(provenance(new)))
+    then, now = (json.loads((paths.run_folder(c.run) / "provenance.json").read_text()) for c in (old, new))
     return [f"{name}: {then.get(name)} -> {now[name]}" for name in LIKE if then.get(name) != now[name]]
 
 
