@@ -45,7 +45,7 @@ def train(config: Config, method: str, dry_run: bool = False, fork: str = "") ->
 def reproduce(run: Positional[str], name: str = "") -> int:
     """Train a run once more from its own record and say whether the numbers agree.
 
-    Exit status: 0 they agree (weights equal to the bit, or mean Dice within 0.005), 1 they do not.
+    Exit status: 0 they agree (weights equal to the bit, or mean Dice close enough), 1 they do not.
 
     Args:
         run: Trained run.

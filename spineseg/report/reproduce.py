@@ -59,7 +59,7 @@ class Comparison:
         ]
         lines += [f"{row.method}: mean Dice {row.before:.4f}, again {row.again:.4f}" for row in _rows(self.scores)]
         lines += [f"other than then: {line}" for line in self.circumstances]
-        return "\n".join([*lines, "the numbers agree" if self.agrees else "the numbers do NOT agree"])
+        return "\n".join([*lines, "the numbers agree" if self.agrees else f"the numbers do NOT agree (to {TOLERANCE})"])
 
 
 def reproduce(run: str, name: str = "") -> Comparison:
