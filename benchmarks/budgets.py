@@ -64,7 +64,8 @@ def main(arguments=None) -> int:
     parser.add_argument("--minutes", type=float, default=1e6, help="after which what is not done is left")
     parser.add_argument("--tiny", action="store_true", help="toy sizes: that everything runs, not how well")
     options = parser.parse_args(arguments)
-    until = time.monotonic() + 60 * options.minutes
+    began = time.monotonic()
+    until = began + 60 * options.minutes
     os.environ["SPINESEG_HOME"] = str(options.workdir.resolve())
     name = "tiny" if options.tiny else options.device
     setting, out = SETTINGS[name], options.out or paths.results_folder() / OUTPUTS[name]
