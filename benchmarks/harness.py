@@ -127,15 +127,20 @@ def peak_in_own_process(command: list[str]) -> float:
     return float(json.loads(done.stdout.splitlines()[-1]))
 
 
-def print_peak(side: Callable) -> None:
-    """Run a side and print by how many MB the resident size rose at most; Linux only."""
+def peak_mb(side: Callable) -> float:
+    """Run a side; by how many MB (2**20 bytes) the resident size rose at most. Linux only."""
     gc.collect()
     with contextlib.suppress(OSError, AttributeError):  # what the inputs' making has freed goes back first
         ctypes.CDLL("libc.so.6").malloc_trim(0)
     Path("/proc/self/clear_refs").write_text("5")
     before = _status("VmRSS")
     side()
-    print(json.dumps(round((_status("VmHWM") - before) / 1024, 1)))
+    return round((_status("VmHWM") - before) / 1024, 1)
+
+
+def print_peak(side: Callable) -> None:
+    """Print the `peak_mb` of a side."""
+    print(json.dumps(peak_mb(side)))
 
 
 def print_peak_on(device: str, side: Callable) -> None:

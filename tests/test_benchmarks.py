@@ -1,18 +1,24 @@
 """The race itself, and every comparison at toy size beside the libraries that are installed here."""
 
+import collections
 import json
 import math
+import os
+import time
 
 import architectures
+import budget_rows
 import budgets
 import harness
 import pytest
 import roofline
 import run as runner
+import side_by_side
 import torch
 from comparisons import NAMES
 
 from spineseg.config import Config, NetworkConfig
+from spineseg.learning.architectures import make_network
 from spineseg.learning.cost import GPU_CONTEXT_GB
 from spineseg.learning.vnet import VNet
 
@@ -90,19 +96,47 @@ def test_the_roofline_is_the_longer_of_arithmetic_and_traffic():
     assert roofline.serial_seconds(network, shape, 2, 1e30, 1.0) == pytest.approx(traffic / 2)
 
 
-def test_every_training_under_a_budget_has_a_run_of_its_own_and_a_possible_configuration():
-    rows = budgets.rows()
-    kept = [{"part": "steps", "name": name, "cpu_seconds": 30.0 * (1 + i)} for i, name in enumerate(budgets.NETWORKS)]
+@pytest.mark.parametrize("name", budget_rows.SETTINGS)
+def test_every_training_under_a_budget_has_a_run_of_its_own_and_a_possible_configuration(name):
+    rows, setting = [budget_rows.GUIDE, *budget_rows.rows()], budget_rows.SETTINGS[name]
+    alone = {network: {"step_s": 0.1 * (1 + i)} for i, network in enumerate(budget_rows.NETWORKS)}
     assert len({row.run for row in rows}) == len(rows)
-    configs = {row: budgets.configured(row, kept) for row in rows}
+    configs = {row: budget_rows.configured(row, setting, alone) for row in rows}
     assert all(isinstance(config, Config) and config.run == row.run for row, config in configs.items())
-    assert {budgets.stage_of(row) for row in rows} == {"coarse", "fine", "baseline"}
+    assert {row.stage for row in rows} == {"coarse", "fine", "baseline"}
+    multiples = {n: make_network(5, 4, configs[budget_rows.Row("steps", n)].fine.network).multiple for n in alone}
+    fine = [row for row in rows if row.name in multiples]
+    assert not any(side % multiples[row.name] for row in fine for side in configs[row].inference.patch)
+
+
+def test_every_network_and_loss_has_three_seeds():
+    seeds = collections.Counter((row.part, row.name) for row in budget_rows.rows())
+    names = {"steps": set(budget_rows.NETWORKS), "loss": set(budget_rows.LOSSES)}
+    names["time"] = names["steps"] - {budget_rows.OURS}
+    for part, known in names.items():
+        assert {name for p, name in seeds if p == part} == known
+    assert set(seeds.values()) == {3}
 
 
 def test_a_network_that_takes_twice_the_time_gets_half_the_epochs():
-    names = [budgets.OURS, budgets.OURS, "3D U-Net"]
-    kept = [{"part": "steps", "name": n, "cpu_seconds": s} for n, s in zip(names, (30.0, 50.0, 80.0), strict=True)]
-    assert budgets.epochs_in_time("3D U-Net", kept) == budgets.SETTINGS["training.epochs"] / 2
+    alone = {budget_rows.OURS: {"step_s": 0.04}, "3D U-Net": {"step_s": 0.08}}
+    setting = budget_rows.SETTINGS["cuda"]
+    steps, time = (
+        budget_rows.configured(budget_rows.Row(part, "3D U-Net"), setting, alone) for part in ("steps", "time")
+    )
+    assert time.training.epochs == steps.training.epochs / 2
+
+
+def test_a_row_that_fails_stops_no_other_and_says_why(monkeypatch, capsys):
+    def take(row, config, scans):
+        if row.seed:
+            raise ValueError("no such thing")
+        return {"part": row.part, "seconds": 1.0}
+
+    monkeypatch.setattr(budgets.budget_training, "take", take)
+    jobs = [(budget_rows.Row("steps", "3D U-Net", seed), None, 1) for seed in (1, 0)]
+    bad, good = side_by_side.Workers(1).each(budgets.attempted, jobs)
+    assert "no such thing" in bad["error"] and bad["seed"] == 1 and good["seconds"] == 1.0
 
 
 def test_the_largest_patch_of_a_card_fits_and_the_next_does_not():
@@ -113,3 +147,32 @@ def test_the_largest_patch_of_a_card_fits_and_the_next_does_not():
         for s in (side, side + architectures.STEP)
     ]
     assert side >= architectures.SMALLEST and peaks[0] <= card_gb < peaks[1]
+
+
+def test_processes_side_by_side_do_every_job_and_stop_at_the_end_of_the_time():
+    workers = side_by_side.Workers(2)
+    try:
+        assert sorted(workers.each(abs, range(-5, 0))) == [1, 2, 3, 4, 5]
+        began = time.monotonic()
+        assert list(workers.each(time.sleep, [30.0], until=began + 0.5)) == []
+        assert time.monotonic() - began < 5
+    finally:
+        workers.kill()
+    workers.processes[0].join(10)
+    assert not workers.processes[0].is_alive()
+
+
+def test_jobs_of_dead_processes_are_not_waited_for(monkeypatch):
+    monkeypatch.setattr(side_by_side, "LOOK_S", 0.2)
+    workers = side_by_side.Workers(2)
+    try:
+        assert sorted(workers.each(ends_if_negative, [-1, 2, 3])) == [2, 3]
+    finally:
+        workers.kill()
+
+
+def ends_if_negative(value):
+    """Importable by name, as a job's function must be."""
+    if value < 0:
+        os._exit(1)
+    return value
