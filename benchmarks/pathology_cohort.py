@@ -24,6 +24,7 @@ from spineseg.anatomy.planted_cohort import TRUE, renamed, with_truth
 from spineseg.config import MorphometryConfig
 from spineseg.data.atomic import write_text
 from spineseg.data.digest import hash_files
+from spineseg.learning import health
 from spineseg.learning.boxed import card
 from spineseg.learning.vertebra_crops import crop_of
 
@@ -50,6 +51,17 @@ def folder_of(work: Path, kind: str, part: str) -> Path:
         code = hash_files(package / "learning" / f"{name}.py" for name in PREDICTING)
         made_by = f"{made_by}-{code}-{weights_sha()}"
     return work / f"{kind}-{made_by}" / part
+
+
+def read(work: Path, kind: str, part: str) -> dict[str, pd.DataFrame]:
+    """Features and truths of a part of the cohort, places that could be measured."""
+    return health.with_features(*(rows_of(work, kind, part, table) for table in ("vertebrae", "discs")))
+
+
+def rows_of(work: Path, kind: str, part: str, table: str) -> pd.DataFrame:
+    """A table of all phantoms of a part: `vertebrae`, `discs` or `scan`; empty if there are none."""
+    files = sorted(folder_of(work, kind, part).glob(f"*_{table}.csv"))
+    return pd.concat([pd.read_csv(file) for file in files], ignore_index=True) if files else pd.DataFrame()
 
 
 def make(seed: int, severity, folders: dict[str, Path], predictor) -> int:
