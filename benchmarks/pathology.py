@@ -1,8 +1,8 @@
 """The call on phantoms that it was not fitted to: measurements with boosted trees, and a small network on crops.
 
 Run `python benchmarks/pathology.py WORK [--network] [--out FILE]` after `pathology_cohort.py WORK --predicted`. Writes
-the study's numbers, and with `--keep` the trees that come with the project. Both are fitted to measures in the labels of
-phantoms and in predicted masks of the same patients.
+the study's numbers, and with `--keep` the trees that come with the project. Both are fitted to measures in the labels
+of phantoms and in predicted masks of the same patients.
 """
 
 import argparse
@@ -17,6 +17,7 @@ import torch
 from pathology_cohort import KINDS as MASKS
 from pathology_cohort import folder_of, read, rows_of, weights_sha
 from pathology_network import study
+from pathology_scoliosis import curves
 
 from spineseg import paths
 from spineseg.anatomy.planted_cohort import DISC_KINDS, TRUE, VERTEBRA_KINDS
@@ -128,29 +129,6 @@ def mask_errors(work: Path) -> list[dict]:
         row = {"measure": name, "n": len(error), "missing": int(error.isna().sum())}
         rows.append(row | {"median": round(float(size.median()), 3), "p90": round(float(size.quantile(0.9)), 3)})
     return rows
-
-
-def curves(scans: pd.DataFrame, limit: float) -> dict:
-    """Scoliosis called by the Cobb angle of a scan, against the angle that it was drawn with.
-
-    Args:
-        scans: `cobb`, `true_cobb` and `true_scoliosis` (severity, nan where none was planted), a row per scan.
-        limit: Degrees from which a curve counts.
-
-    Returns:
-        Counts, sensitivity and specificity against the true angle of the bodies in view, the error of the angle, and
-        how many of the planted curves that are in view are called.
-    """
-    known = scans[scans["true_cobb"].notna() & scans["cobb"].notna()]
-    truth, yes = known["true_cobb"] >= limit, known["cobb"] >= limit
-    error = known["cobb"] - known["true_cobb"]
-    planted = known["true_scoliosis"].notna() & truth
-    row = {"scans": len(known), "unmeasured": int((scans["true_cobb"].notna() & scans["cobb"].isna()).sum())}
-    row |= {"cases": int(truth.sum()), "called": int((truth & yes).sum()), "raised": int((~truth & yes).sum())}
-    row |= {"planted": int(planted.sum()), "planted_called": int((planted & yes).sum())}
-    row |= {"sensitivity": float(yes[truth].mean()), "specificity": float((~yes[~truth]).mean())}
-    row |= {"bias": error.median(), "median": error.abs().median(), "p90": error.abs().quantile(0.9)}
-    return {k: round(float(v), 4) if isinstance(v, float) else v for k, v in row.items()}
 
 
 def main(arguments=None) -> int:
