@@ -2,6 +2,7 @@ import json
 import shutil
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from conftest import column_of_vertebrae
@@ -10,7 +11,7 @@ from spineseg.data import nifti
 from spineseg.errors import CaseError
 from spineseg.learning.boxed import card, load_boxed, weights
 from spineseg.learning.inference import Predictor
-from spineseg.learning.packing import pack
+from spineseg.learning.packing import gone_on, pack
 from spineseg.learning.training import load_network, train
 from spineseg.paths import run_folder
 
@@ -63,12 +64,23 @@ def test_training_can_begin_with_the_boxed_weights_and_the_card_remembers_it(box
     assert all(torch.equal(t, expected[k]) for k, t in module.network.state_dict().items())
     assert all(torch.equal(t, expected[k]) for k, t in module.average.weights.items())
     train(config, "cascade")
-    shutil.copy(box / "weights.json", tmp_path)
+    for name in ("weights.json", "history.csv"):
+        shutil.copy(box / name, tmp_path)
     pack(config, tmp_path)
     (before,) = card(tmp_path)["earlier"]
     assert before["networks"] == card(box)["networks"] != card(tmp_path)["networks"] and card(box)["earlier"] == []
     pack(config, tmp_path)
     assert card(tmp_path)["earlier"] == [before]  # packing the same networks again adds nothing
+    learnt = pd.read_csv(tmp_path / "history.csv")
+    once = len(pd.read_csv(box / "history.csv"))
+    assert learnt["call"].tolist() == [0] * once + [1] * (len(learnt) - once) and len(learnt) > once
+
+
+def test_a_history_that_was_gone_on_from_counts_epochs_and_steps_on():
+    once = pd.DataFrame({"network": ["coarse", "fine", "fine"], "epoch": [1, 1, 2], "step": [5, 10, 20]})
+    twice = gone_on(once, once)
+    assert twice["epoch"].tolist() == [1, 1, 2, 2, 3, 4] and twice["step"].tolist() == [5, 10, 20, 10, 30, 40]
+    assert gone_on(twice, once)["call"].tolist() == [0] * 3 + [1] * 3 + [2] * 3
 
 
 def test_a_network_of_another_shape_cannot_begin_with_them(box, tiny):

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 from collections.abc import Iterator
 from pathlib import Path
 
+import pandas as pd
 import torch
 from safetensors.torch import save as save_bytes
 
@@ -33,7 +35,7 @@ def pack(config: Config, folder: Path | None = None) -> Path:
     Returns:
         The card, which is written last: what the networks depend on, provenance, and per network its file's sha256,
         steps and seconds. Where training began with boxed weights, `earlier` has the same of those that lay in the
-        folder. The history of the training lies beside it.
+        folder. The history of the training, and of those before it, lies beside it.
 
     Raises:
         CaseError: If the run is not trained.
@@ -55,9 +57,31 @@ def pack(config: Config, folder: Path | None = None) -> Path:
     card = {"profile": config.profile, "values": values, "provenance": record, "networks": networks}
     card["earlier"] = _earlier(before, networks, config.training.start)
     history = (paths.run_folder(config.run) / "history.csv").read_text()
-    write_text(folder / HISTORY, history)
+    if not card["earlier"]:
+        write_text(folder / HISTORY, history)
+    elif before["networks"] != networks:  # the same ones packed once more are in it
+        both = gone_on(pd.read_csv(folder / HISTORY), pd.read_csv(io.StringIO(history)))
+        write_text(folder / HISTORY, both.to_csv(index=False))
     write_text(folder / CARD, json.dumps(card, indent=1))
     return folder / CARD
+
+
+def gone_on(before: pd.DataFrame, history: pd.DataFrame) -> pd.DataFrame:
+    """One history of weights that were trained again: epochs and steps counted on, column `call` from 0 on.
+
+    Args:
+        before: History in the box, of one or more calls.
+        history: Of the training that began with those weights.
+
+    Returns:
+        Rows of both; `learning_rate` and all else as each call wrote it.
+    """
+    before = before.assign(call=before.get("call", 0))
+    history = history.assign(call=int(before["call"].max()) + 1)
+    for column in ("epoch", "step"):
+        done = before.groupby("network")[column].max()
+        history[column] += history["network"].map(done).fillna(0).astype(int)
+    return pd.concat([before, history], ignore_index=True)
 
 
 def _stored(tensor: torch.Tensor) -> torch.Tensor:
