@@ -95,8 +95,7 @@ architectures: $(STAMP)  ## what other networks and losses cost and reach under 
 HEALTH := _build/health
 pathology: $(STAMP)  ## exactness of measures, the call on planted pathology, the real cases; hours
 	$(BIN)/python benchmarks/morphometry.py
-	$(BIN)/python benchmarks/pathology_cohort.py $(HEALTH)
-	$(BIN)/python benchmarks/pathology_cohort.py $(HEALTH) --part test --predicted
+	$(BIN)/python benchmarks/pathology_cohort.py $(HEALTH) --predicted
 	$(BIN)/python benchmarks/pathology.py $(HEALTH) --network --keep
 	$(BIN)/python benchmarks/real_measures.py
 

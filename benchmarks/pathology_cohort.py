@@ -1,53 +1,105 @@
 """Make the phantoms of the health study: tables of measurements with truth, and crops of vertebrae for a network.
 
-Run `python benchmarks/pathology_cohort.py WORK [--part train] [--count N]`. Each phantom is a crop around the spine at
-1.5 mm; what is in WORK already is not made again. Parts: train (severity .3 to 1), test (likewise, other patients; with
-perfect and with predicted masks), mild (severity 0 to .3, milder than any trained on).
+Run `python benchmarks/pathology_cohort.py WORK [--part train] [--count N] [--predicted]`. Each phantom is a crop around
+the spine at 1.5 mm. What is in WORK already is not made again; what other code or other weights made lies elsewhere.
+Parts: train (severity .3 to 1), test (likewise, other patients), mild (severity 0 to .3, milder than any trained on).
 """
 
 import argparse
+import hashlib
 import sys
 import warnings
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import torch
 
+import spineseg
 from spineseg.anatomy.clinical import examine
 from spineseg.anatomy.phantom import generate
 from spineseg.anatomy.phantom.planting import Pathology
-from spineseg.anatomy.planted_cohort import renamed, with_truth
+from spineseg.anatomy.phantom_truth import scan_poses, true_cobb
+from spineseg.anatomy.planted_cohort import TRUE, renamed, with_truth
 from spineseg.config import MorphometryConfig
 from spineseg.data.atomic import write_text
+from spineseg.data.digest import hash_files
+from spineseg.learning import health
+from spineseg.learning.boxed import card
 from spineseg.learning.vertebra_crops import crop_of
 
-PARTS = {  # first seed, count, severity
-    "train": (20280000, 200, (0.3, 1.0)),
-    "test": (20290000, 60, (0.3, 1.0)),
-    "mild": (20300000, 40, (0.0, 0.3)),
+PARTS = {  # first seed, count, of which predicted too, severity
+    "train": (20280000, 120, 100, (0.3, 1.0)),
+    "test": (20290000, 40, 40, (0.3, 1.0)),
+    "mild": (20300000, 40, 0, (0.0, 0.3)),
 }
+PREDICTING = ("inference", "windows", "assembly", "cascade", "second_look", "ordering", "vnet")
+KINDS = ("perfect", "predicted")
 
 
-def make(seed: int, severity, folder: Path, predictor) -> int:
-    """One phantom's tables and crops; the number of vertebrae seen whole."""
-    scan = generate(seed, spacing_mm=1.5, anisotropic=False, pathology=Pathology(severity=severity), tight=True)
-    config = MorphometryConfig()
+def weights_sha() -> str:
+    """Of both boxed networks, short."""
+    known = card()["networks"]
+    return hashlib.sha256("".join(known[name]["sha256"] for name in sorted(known)).encode()).hexdigest()[:12]
+
+
+def folder_of(work: Path, kind: str, part: str) -> Path:
+    """Where a part of the cohort lies that this code, and for predicted masks these weights, made."""
+    package = Path(spineseg.__file__).parent
+    made_by = hash_files(sorted((package / "anatomy").rglob("*.py")))
+    if kind == "predicted":
+        code = hash_files(package / "learning" / f"{name}.py" for name in PREDICTING)
+        made_by = f"{made_by}-{code}-{weights_sha()}"
+    return work / f"{kind}-{made_by}" / part
+
+
+def read(work: Path, kind: str, part: str) -> dict[str, pd.DataFrame]:
+    """Features and truths of a part of the cohort, places that could be measured."""
+    return health.with_features(*(rows_of(work, kind, part, table) for table in ("vertebrae", "discs")))
+
+
+def rows_of(work: Path, kind: str, part: str, table: str) -> pd.DataFrame:
+    """A table of all phantoms of a part: `vertebrae`, `discs` or `scan`; empty if there are none."""
+    files = sorted(folder_of(work, kind, part).glob(f"*_{table}.csv"))
+    return pd.concat([pd.read_csv(file) for file in files], ignore_index=True) if files else pd.DataFrame()
+
+
+def make(seed: int, severity, folders: dict[str, Path], predictor) -> int:
+    """One phantom's tables and crops, in its own labels and, with a predictor, in predicted ones.
+
+    Args:
+        seed: Of the phantom.
+        severity: Least and most.
+        folders: By kind of mask; the kinds that are written.
+        predictor: `learning.inference.Predictor`; only used for the kind `predicted`.
+
+    Returns:
+        The number of vertebrae seen whole in its own labels.
+    """
+    pathology, config = Pathology(severity=severity), MorphometryConfig()
+    scan = generate(seed, spacing_mm=1.5, anisotropic=False, pathology=pathology, tight=True)
     maps = {"perfect": scan.labels}
-    if predictor is not None:
+    if "predicted" in folders:
         from spineseg.data.nifti import Volume
 
         found = predictor(Volume(scan.ct_hu, scan.affine, Path(str(seed)))).labels
         maps["predicted"] = renamed(found, scan.labels)
-    for kind, labels in maps.items():
-        exam = examine(labels, scan.affine, scan.ct_hu, config=config)
+    exams = {kind: examine(labels, scan.affine, scan.ct_hu, config=config) for kind, labels in maps.items()}
+    seen = [body.name for body in exams["perfect"].bodies.values() if body.is_whole]
+    planted = {row["kind"]: row["severity"] for row in scan.truth["planted"]}
+    poses, _ = scan_poses(seed, pathology=pathology)
+    about = {"seed": seed, "phase": scan.truth["contrast"]}
+    for kind, folder in folders.items():
+        exam = exams[kind]
         vertebrae, discs = with_truth(exam, scan.truth["planted"])
-        about = {"seed": seed, "phase": scan.truth["contrast"]}
-        crops = {b.name: crop_of(b, scan.ct_hu, labels, scan.affine) for b in exam.bodies.values() if b.is_whole}
-        if kind == "perfect":
-            np.savez_compressed(folder / f"{seed}.npz", **crops)
-        write_text(folder / f"{seed}_{kind}_discs.csv", discs.assign(**about).to_csv(index=False))
-        write_text(folder / f"{seed}_{kind}_vertebrae.csv", vertebrae.assign(**about).to_csv(index=False))
-    return int(vertebrae["whole"].sum()) if len(vertebrae) else 0
+        row = about | exam.angles | {f"{TRUE}cobb": true_cobb(poses, seen), "vertebrae": len(seen)}
+        row |= {f"{TRUE}scoliosis": planted.get("scoliosis", np.nan)}
+        crops = {b.name: crop_of(b, scan.ct_hu, maps[kind], scan.affine) for b in exam.bodies.values() if b.is_whole}
+        np.savez_compressed(folder / f"{seed}.npz", **crops)
+        write_text(folder / f"{seed}_scan.csv", pd.DataFrame([row]).to_csv(index=False))
+        write_text(folder / f"{seed}_discs.csv", discs.assign(**about).to_csv(index=False))
+        write_text(folder / f"{seed}_vertebrae.csv", vertebrae.assign(**about).to_csv(index=False))
+    return len(seen)
 
 
 def main(arguments=None) -> int:
@@ -56,23 +108,26 @@ def main(arguments=None) -> int:
     parser.add_argument("work", type=Path)
     parser.add_argument("--part", choices=PARTS, nargs="+", default=list(PARTS))
     parser.add_argument("--count", type=int, help="phantoms per part, the first of them")
-    parser.add_argument("--predicted", action="store_true", help="predicted masks of the test part too")
+    parser.add_argument("--predicted", action="store_true", help="masks that the boxed weights predict too")
     options = parser.parse_args(arguments)
     warnings.simplefilter("ignore", RuntimeWarning)
     torch.set_num_threads(1)
-    for part in options.part:
-        first, count, severity = PARTS[part]
-        predictor = None
-        if options.predicted and part == "test":
-            from spineseg.learning.inference import Predictor
+    predictor = None
+    if options.predicted:
+        from spineseg.learning.inference import Predictor
 
-            predictor = Predictor.boxed()
-        folder = options.work / part
-        folder.mkdir(parents=True, exist_ok=True)
-        for seed in range(first, first + (options.count or count)):
-            kind = "predicted" if predictor else "perfect"
-            if not (folder / f"{seed}_{kind}_vertebrae.csv").is_file():
-                print(part, seed, make(seed, severity, folder, predictor), "vertebrae", flush=True)
+        predictor = Predictor.boxed()
+    for part in options.part:
+        first, number, predicted, severity = PARTS[part]
+        folders = {kind: folder_of(options.work, kind, part) for kind in KINDS}
+        for k, seed in enumerate(range(first, first + min(options.count or number, number))):
+            wanted = KINDS if predictor and k < predicted else KINDS[:1]
+            if all((folders[kind] / f"{seed}_vertebrae.csv").is_file() for kind in wanted):
+                continue
+            for kind in wanted:
+                folders[kind].mkdir(parents=True, exist_ok=True)
+            count = make(seed, severity, {kind: folders[kind] for kind in wanted}, predictor)
+            print(part, seed, *wanted, count, "vertebrae", flush=True)
     return 0
 
 

@@ -59,6 +59,9 @@ def main(arguments=None) -> int:
     options = parser.parse_args(arguments)
     warnings.simplefilter("ignore", RuntimeWarning)
     folder, config, answer = paths.real_ct_folder(), MorphometryConfig(), {}
+    if not (folder / "pairs").is_dir():
+        print(f"no real scans in {folder}; {options.out} stays as it is")
+        return 0
     for ct in sorted((folder / "pairs").glob("*_ct.nii.gz")):
         name = ct.name.removesuffix("_ct.nii.gz")
         answer[name] = one(ct.with_name(f"{name}_seg.nii.gz"), ct, config)

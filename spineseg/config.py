@@ -120,6 +120,8 @@ class TrainingConfig:
     contrast_share: float = 0.12  # augmentation, largest relative gain; a quarter of it as the largest offset
     gamma: float = 0.2  # augmentation, largest logarithm of the exponent
     blur_share: float = 0.2  # augmentation, items that are smoothed
+    looks_share: float = 0.0  # augmentation, items whose tissues get other grey values and textures
+    thick_share: float = 0.0  # augmentation, patches that look as if from thick slices
     noise: float = 0.02  # augmentation, largest standard deviation in window units
 
 

@@ -61,6 +61,8 @@ def check(config) -> None:
     need(config.preparation.unit_hu > 0, "preparation.unit_hu", "above 0", config.preparation.unit_hu)
     need(t.start in ("", "boxed"), "training.start", "empty or boxed", t.start)
     need(0 <= t.turned_share <= 1, "training.turned_share", "in [0, 1]", t.turned_share)
+    need(0 <= t.looks_share <= 1, "training.looks_share", "in [0, 1]", t.looks_share)
+    need(0 <= t.thick_share <= 1, "training.thick_share", "in [0, 1]", t.thick_share)
     need(config.guidance.limit > 0, "guidance.limit", "above 0", config.guidance.limit)
     o = config.order
     for chance in ("missed_chance", "false_chance", "variant_chance"):

@@ -11,6 +11,7 @@ import logging
 import os
 import pickle
 import re
+import shutil
 import socket
 import stat
 import struct
@@ -43,7 +44,7 @@ from spineseg.config import ClusterConfig, Config
 from spineseg.data import nifti, resources, store
 from spineseg.data.audit import Audit
 from spineseg.data.audit.findings import found as found_in_case
-from spineseg.data.fetch import SOURCES, fetch, verify
+from spineseg.data.fetch import SOURCES, fetch, lock, verify
 from spineseg.data.fetch.members import Caps
 from spineseg.data.fetch.transfer import Patience, download
 from spineseg.data.fetch.unpacking import unpack
@@ -317,6 +318,35 @@ def test_attack_11_every_archive_is_pinned_and_comes_over_https():
     assert archives
     for source in archives:
         assert re.fullmatch("[0-9a-f]{32}", source.md5) and source.url.startswith("https://zenodo.org/records/")
+
+
+def test_attack_11_a_source_without_checksums_is_held_to_its_first_fetch(tmp_path):
+    def fetched(body):
+        shutil.rmtree(tmp_path / "kaggle", ignore_errors=True)
+        data = unpack(zipped(tmp_path / "a.zip", body), tmp_path / "kaggle", origin="x", progress=False)
+        (tmp_path / "a.zip").unlink()
+        return data
+
+    bodies = {"v/a": b"one", "v/b": b"two"}
+    for _ in range(2):
+        lock.hold(fetched(bodies).parent)
+    for other in (bodies | {"v/b": b"tWo"}, bodies | {"v/c": b""}, {"v/a": b"one"}):
+        assert error_of(lock.hold, fetched(other).parent).code == "lock"
+        assert not (tmp_path / "kaggle").exists()
+
+
+@pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])
+def test_attack_11_a_scan_that_changed_after_the_fetch_is_refused_wherever_it_is_read(tmp_path, suffix):
+    array, _, affine = column_of_vertebrae(3)
+    volumes = [nifti.write(tmp_path / f"{i}{suffix}", array + i, affine).read_bytes() for i in range(2)]
+    data = unpack(
+        zipped(tmp_path / "a.zip", {f"v/0{suffix}": volumes[0]}), tmp_path / "one", origin="x", progress=False
+    )
+    path = data / f"0{suffix}"
+    assert np.array_equal(nifti.read_ct(path).array, array)
+    path.write_bytes(volumes[1])  # a whole and valid file
+    error = error_of(nifti.read_ct, path)
+    assert error.code == "hash" and "its line in .spineseg-ledger.jsonl" in error.remedy
 
 
 def test_attack_12_a_member_that_changed_after_unpacking_is_found_by_its_hash(tmp_path):

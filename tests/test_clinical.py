@@ -30,6 +30,25 @@ def lumbar():
     return labels.astype(np.uint8), affine
 
 
+@pytest.fixture(scope="module")
+def short(lumbar):
+    """L4 to S1 of the same phantom, in as small an array as holds them."""
+    labels, affine = lumbar
+    labels = np.where(labels >= 23, labels, 0)
+    where = np.argwhere(labels)
+    low, high = where.min(0) - 1, where.max(0) + 2
+    low = np.maximum(low, 0)
+    moved = affine.copy()
+    moved[:3, 3] += affine[:3, :3] @ low
+    return labels[tuple(slice(a, b) for a, b in zip(low, high, strict=True))].astype(np.uint8), moved
+
+
+@pytest.fixture(scope="module")
+def known(short):
+    """Its measures as it lies."""
+    return examine(*short, config=CONFIG)
+
+
 def compare(a, b):
     for table, lengths, angles in (
         ("vertebrae", [*HEIGHTS, "depth_mm"], ["wedge_degrees"]),
@@ -64,9 +83,9 @@ def test_measures_of_a_phantom_are_those_of_its_geometry():
 
 
 @pytest.mark.parametrize("axes", list(itertools.permutations(range(3))))
-def test_all_48_orientations_of_the_arrays_measure_the_same(lumbar, axes):
-    labels, affine = lumbar
-    known = examine(labels, affine, config=CONFIG)
+def test_all_48_orientations_of_the_arrays_measure_the_same(short, known, axes):
+    labels, affine = short
+    assert known.vertebrae["height_middle_mm"].notna().sum() == 2 and len(known.discs) == 2  # S1 has no lower end
     for flips in itertools.product((False, True), repeat=3):
         matrix = np.eye(4)[:, [*axes, 3]]
         stored = labels.transpose(axes)

@@ -155,6 +155,34 @@ def test_a_groups_own_labels_are_learnt_and_mistakes_in_them_named(tmp_path):
         labelled_tables(tmp_path, labels)
 
 
+def test_verses_grades_are_learnt_and_what_was_not_graded_is_left_out(tmp_path):
+    header = ["verse_ID", "subject_ID", "N_Fx", *(f"{v}_fx-g" for v in (*LEVELS, "L6"))]
+    lines = [",".join(header)]
+    for s in range(12):
+        broken = LEVELS[s % 7 + 1]
+        bone, gaps = (t.drop(columns=[c for c in t if c.startswith("true_")] + ["seed"]) for t in scan(s, [broken]))
+        folder = tmp_path / (f"sub-verse{s:03d}" if s % 2 else f"verse{s:03d}")
+        folder.mkdir()
+        bone.to_csv(folder / "vertebrae.csv", index=False)
+        gaps.to_csv(folder / "discs.csv", index=False)
+        grades = ["", *("2" if v == broken else "0" for v in LEVELS[1:]), ""]
+        lines.append(",".join([str(s), str(s), "1", *grades]))
+    labels = tmp_path / "verse.csv"
+    labels.write_text("\n".join([*lines, lines[-1].replace("11,11", "99,99", 1)]) + "\n")  # a scan not measured
+    tables = labelled_tables(tmp_path, labels)
+    assert len(tables["vertebrae"]) == 12 * 7 and LEVELS[0] not in set(tables["vertebrae"]["vertebra"])
+    assert tables["vertebrae"]["true_fracture"].value_counts().to_dict() == {2.0: 12}
+    config = Config.load("smoke", **{"health.least_cases": 5, "health.trees": 10})
+    assert train(tables, "VerSe", tmp_path / "call.json", config) == ["fracture: 12 of 84 vertebrae"]
+
+    labels.write_text("verse_ID,L1_fx-g\n99,1\n")
+    with pytest.raises(ValueError, match="has no folder such as verse004"):
+        labelled_tables(tmp_path, labels)
+    labels.write_text("verse_ID,L1_fx-g\n99,7\n")
+    with pytest.raises(ValueError, match=r"grade is 0, 1, 2 or 3, got 7 in L1_fx-g of verse099"):
+        labelled_tables(tmp_path, labels)
+
+
 def test_the_command_fits_and_refuses_half_of_a_pair(tmp_path, capsys):
     assert main(["health", str(tmp_path / "x.json"), "--labels", str(tmp_path / "l.csv")]) == 2
     assert "--labels and --measured go together" in capsys.readouterr().err

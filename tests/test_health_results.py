@@ -70,8 +70,15 @@ def test_what_was_measured_can_be_read(name):
     answer = health_results.load(name)
     if name == "morphometry.json":
         assert health_results.error_words(answer)["aims_met"] >= 1 and len(health_results.errors_table(answer)) > 8
+        turned = health_results.turned_table(answer)
+        assert turned.shape[1] == 4 and "Cobb angle (degrees)" in turned.index
+        assert 0 < health_results.turned_words(answer)["turned_height"] < 0.3
+        curves = health_results.scoliosis_table(answer, health_results.load("pathology.json"))
+        assert curves["scans"].min() >= 24 and len(curves) == 3
     elif name == "pathology.json":
-        assert 0.5 < health_results.call_words(answer)["worst_auc"] <= 1 and len(health_results.areas_table(answer)) > 4
+        words = health_results.call_words(answer)
+        assert 0.5 < words["worst_auc"] <= 1 and len(health_results.areas_table(answer)) > 4
+        assert words["network_mean"] < words["network_trees_mean"] and words["seen_at_aim"] > words["alone_at_aim"]
     else:
         rows = health_results.real_rows(answer)
         assert (

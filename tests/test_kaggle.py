@@ -3,6 +3,7 @@ import json
 import logging
 import os
 import pickle
+import shutil
 import sys
 import traceback
 import types
@@ -38,7 +39,7 @@ class FakeHub(types.ModuleType):
 
     def __init__(self):
         super().__init__("kagglehub")
-        self.calls, self.troubles, self.says = [], [], ""
+        self.calls, self.troubles, self.says, self.shift, self.version = [], [], "", 0, "1"
 
     def dataset_download(self, handle, *, force_download=False):
         self.calls.append((handle, force_download))
@@ -50,13 +51,13 @@ class FakeHub(types.ModuleType):
                 logging.getLogger("kagglehub.fake").exception("with %s", self.says)
         if self.troubles:
             raise self.troubles.pop(0)
-        base = os.path.join(os.environ["KAGGLEHUB_CACHE"], "datasets", handle, "versions", "1")
+        base = os.path.join(os.environ["KAGGLEHUB_CACHE"], "datasets", handle, "versions", self.version)
         for kind in ("volumes", "segmentations"):
             where = os.path.join(base, "spine_segmentation_nnunet_v2", kind)
             os.makedirs(where, exist_ok=True)
             for i in range(2):
                 with open(os.path.join(where, f"case_{i:04}.nii"), "w") as file:
-                    file.write(f"{kind} {i + 5 * force_download}")
+                    file.write(f"{kind} {i + self.shift}")
         return base
 
 
@@ -129,6 +130,41 @@ def test_a_deleted_file_makes_the_library_download_by_force(get, hub):
     (data / "volumes" / "case_0001.nii").unlink()
     assert get() == data and hub.calls[1][1] is True
     assert get() == data and len(hub.calls) == 2 and verify(data, progress=False) == []
+
+
+def test_other_bytes_than_those_of_the_first_fetch_are_put_out_of_reach(get, hub, tmp_path):
+    data = get()
+    (data / "volumes" / "case_0001.nii").unlink()
+    hub.shift = 5  # the publisher has other files now
+    error = refused(get)
+    assert error.code == "lock" and "4 files that are changed, new or gone: " in error.found
+    assert "segmentations/case_0000.nii" in error.found
+    assert not (tmp_path / "raw" / "kaggle").exists() and (tmp_path / "raw" / "kaggle.refused").is_dir()
+    assert refused(get).code == "lock"  # deleting the data is no pardon, saying it again neither
+    (tmp_path / "raw" / "kaggle.lock.json").unlink()
+    (tmp_path / "raw" / "kaggle.refused").rename(tmp_path / "raw" / "kaggle")
+    assert get() == data and verify(data, progress=False) == []
+
+
+def test_equal_files_under_another_version_are_equal(get, hub, tmp_path):
+    first = get()
+    shutil.rmtree(tmp_path / "raw" / "kaggle")
+    hub.version = "2"
+    second = get()
+    assert first != second and verify(second, progress=False) == []
+
+
+def test_a_download_from_before_there_were_locks_gets_one(get, tmp_path):
+    get()
+    lock = tmp_path / "raw" / "kaggle.lock.json"
+    before = json.loads(lock.read_text())
+    assert sorted(before) == [f"{kind}/case_000{i}.nii" for kind in ("segmentations", "volumes") for i in range(2)]
+    lock.unlink()
+    get()
+    assert json.loads(lock.read_text()) == before
+    for damaged in ("", "[]", "no"):
+        lock.write_text(damaged)
+        assert refused(get).code == "lock-damaged"
 
 
 def test_broken_connections_are_tried_again(get, hub):

@@ -9,10 +9,11 @@ from spineseg.anatomy.labels import IDS
 from spineseg.anatomy.phantom import generate
 from spineseg.anatomy.phantom.degeneration import healthy_size
 from spineseg.anatomy.phantom.levels import dimensions
+from spineseg.anatomy.phantom.planting import Pathology
 from spineseg.anatomy.phantom.scanner import draw_view
 from spineseg.anatomy.phantom.spine import draw_spine
 from spineseg.anatomy.phantom.vertebra_raster import Pose
-from spineseg.anatomy.phantom_truth import scan_poses, true_body, true_examination
+from spineseg.anatomy.phantom_truth import scan_poses, true_body, true_cobb, true_examination
 from spineseg.config import MorphometryConfig
 
 DISH_MM, TILT = 1.4, 0.05  # of L2, as `vertebra_trunk.lumbar` draws it
@@ -73,3 +74,11 @@ def test_a_whole_phantom_has_a_row_per_body_and_disc_and_a_block_is_no_disc():
     inner = truth.vertebrae.iloc[1:-1]
     assert inner["height_middle_mm"].between(5, 40).all() and truth.discs["index"].between(0, 1).all()
     assert 10 < truth.angles["lumbar_lordosis"] < 90
+
+
+def test_the_true_cobb_angle_is_that_of_the_measured_geometry_and_needs_two_bodies():
+    poses, margin_mm = scan_poses(5, pathology=Pathology(0.0, 0.0, 1.0, (1.0, 1.0)))
+    truth = true_examination(poses, margin_mm=margin_mm, config=MorphometryConfig())
+    names = truth.vertebrae["vertebra"]
+    assert true_cobb(poses, names) == pytest.approx(truth.angles["cobb"], abs=1.5) and true_cobb(poses, names) > 20
+    assert np.isnan(true_cobb(poses, ["L1"])) and np.isnan(true_cobb(poses, ["C3", "C4", "S1"]))

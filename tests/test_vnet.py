@@ -132,6 +132,23 @@ def test_computing_stages_again_changes_no_gradient_and_keeps_less(bf16):
     assert kept[1] < 0.7 * kept[0]
 
 
+@pytest.mark.gpu
+@pytest.mark.skipif(not CUDA, reason="no GPU")
+@pytest.mark.parametrize("config", [TINY, NetworkConfig(channels=(8, 16, 32), convolutions=(1, 2, 2))])
+def test_a_gpu_finds_the_gradients_that_a_cpu_finds(config):
+    torch.manual_seed(0)
+    network, x = VNet(1, 5, config), torch.randn(2, 1, 64, 64, 64)  # large enough for group norm's own sums
+    torch.nn.init.normal_(network.head.weight)  # zero at first, and with it all gradients below
+    found = []
+    for device in ("cpu", "cuda"):
+        network.to(device).zero_grad()
+        with torch.backends.cudnn.flags(allow_tf32=False):
+            network(x.to(device)).square().mean().backward()
+        found.append(torch.cat([p.grad.flatten().cpu() for p in network.parameters()]).double())
+    assert torch.linalg.norm(found[0]) > 0
+    assert torch.linalg.norm(found[1] - found[0]) < 1e-3 * torch.linalg.norm(found[0])
+
+
 @pytest.mark.parametrize(
     "device", ["cpu", pytest.param("cuda", marks=[pytest.mark.gpu, pytest.mark.skipif(not CUDA, reason="no GPU")])]
 )

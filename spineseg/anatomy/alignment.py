@@ -21,12 +21,17 @@ def patient_axes(bodies: dict[int, Body]) -> np.ndarray:
 
     A single body gives its own axes; without any, those of the world.
     """
-    if not bodies:
-        return np.eye(3)
-    right = np.mean([b.frame[:, 0] for b in bodies.values()], axis=0)
-    right /= np.linalg.norm(right)
     ordered = [bodies[i] for i in sorted(bodies)]
-    up = ordered[0].middle - ordered[-1].middle if len(ordered) > 1 else ordered[0].frame[:, 2]
+    return axes_along(np.array([b.frame for b in ordered]), np.array([b.middle for b in ordered]))
+
+
+def axes_along(frames: np.ndarray, middles: np.ndarray) -> np.ndarray:
+    """`patient_axes` of `(n, 3, 3)` frames, columns right, anterior, superior, at `(n, 3)` middles, head first."""
+    if len(frames) == 0:
+        return np.eye(3)
+    right = frames[:, :, 0].mean(0)
+    right /= np.linalg.norm(right)
+    up = middles[0] - middles[-1] if len(frames) > 1 else frames[0, :, 2]
     up = up - (up @ right) * right
     up /= np.linalg.norm(up)
     return np.stack([right, np.cross(up, right), up], axis=1)

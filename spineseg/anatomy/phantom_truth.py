@@ -11,9 +11,10 @@ from collections.abc import Iterable
 import numpy as np
 import torch
 
+from spineseg.anatomy import alignment
 from spineseg.anatomy.bodies import Body, body_from
 from spineseg.anatomy.clinical import Examination, examination_of
-from spineseg.anatomy.labels import VERTEBRAE
+from spineseg.anatomy.labels import IDS, VERTEBRAE
 from spineseg.anatomy.phantom.marrow import draw_bone
 from spineseg.anatomy.phantom.planting import Pathology
 from spineseg.anatomy.phantom.spine import draw_spine
@@ -63,6 +64,29 @@ def scan_poses(seed: int, *, spread: float = 1.0, pathology: Pathology | None = 
 def true_body(pose: Pose, *, margin_mm: float, step_mm: float = STEP_MM) -> Body | None:
     """The body of one vertebra in the frame that it was drawn in; None where body and arch meet, and for C1."""
     return None if pose.level == 0 else body_from(_settled(pose, margin_mm, step_mm), pose.level + 1)
+
+
+def true_cobb(poses: Iterable[Pose], names: Iterable[str]) -> float:
+    """Cobb angle in degrees that a phantom was drawn with, as `alignment.cobb_of` defines it.
+
+    A wedge, a crush or a slip does not tilt an endplate sideways, so that the frames of the bodies decide.
+
+    Args:
+        poses: Its vertebrae, C1 first.
+        names: Of the vertebrae in view; those outside T1 to L5 do not count.
+
+    Returns:
+        nan with fewer than two.
+    """
+    first, last = (IDS[v] for v in alignment.COBB_RANGE)
+    seen = {IDS[name] for name in names if first <= IDS[name] <= last}
+    own = [pose for pose in poses if pose.level + 1 in seen]
+    if len(own) < 2:
+        return float("nan")
+    frames = np.array([pose.rotation for pose in own])
+    axes = alignment.axes_along(frames, np.array([pose.centre_mm for pose in own]))
+    lean = [alignment.roll_degrees(frame[:, 2], axes) for frame in frames]
+    return float(max(lean) - min(lean))
 
 
 def _settled(pose: Pose, margin_mm: float, step_mm: float) -> Settled:

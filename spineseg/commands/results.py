@@ -72,7 +72,8 @@ def health(
         out: JSON file of the model.
         phantoms: How many are made, with planted pathology, if no labels are given.
         seed: Of the first phantom.
-        labels: CSV with columns scan, place, kind; what a listed scan has no row for is healthy.
+        labels: CSV with columns scan, place, kind; what a listed scan has no row for is healthy. Or VerSe's table of
+            Genant grades, saved as CSV: columns verse_ID and such as L1_fx-g.
         measured: Folder with one folder per scan, as measure writes them; goes with labels.
     """
     from spineseg.report.health_training import labelled_tables, phantom_tables, train

@@ -31,17 +31,22 @@ def phantom(out: Positional[Path], cases: int = 8, seed: int = 0, spacing_mm: fl
     return 0
 
 
-def fetch(source: Positional[str], to: Path | None = None) -> int:
+def fetch(source: Positional[str], to: Path | None = None, verify: bool = False) -> int:
     """Download a published data set: resumed where it broke off, checked, unpacked safely.
 
     Args:
         source: totalsegmentator, totalsegmentator-small or kaggle.
         to: Folder; data/raw/<source> by default.
+        verify: Hash every file again and compare with what was fetched.
     """
     from spineseg.data.fetch import fetch as fetch_source
+    from spineseg.data.fetch import verify as compare
     from spineseg.paths import raw_folder
 
     folder = fetch_source(source, to or raw_folder(source))
+    if verify and (changed := compare(folder)):
+        print("\n".join(map(str, changed)), file=sys.stderr)
+        return CASE_ERROR
     print(f"{folder}: next, spineseg audit {folder}")
     return 0
 

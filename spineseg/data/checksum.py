@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from spineseg.data import fetched
 from spineseg.data.payload import AGAIN, Repair
 from spineseg.errors import CaseError
 
@@ -23,7 +24,7 @@ class Sidecar:
     """What lies beside a file that is being read.
 
     Attributes:
-        wanted: The recorded hash; None without a usable sidecar.
+        wanted: The recorded hash; None where there is none.
         seen: Takes the file's bytes while they are read; None when there is nothing to compare with.
         repairs: Says that a sidecar is unusable.
     """
@@ -47,17 +48,17 @@ def line(path, sha256: str) -> bytes:
 
 
 def recorded(path) -> tuple[str | None, tuple[Repair, ...]]:
-    """The hash that lies beside a file.
+    """The hash that lies beside a file, or else the one that it was fetched with.
 
     Returns:
-        64 hexadecimal digits, or None without a sidecar or with one that does not speak of this file; in the last case
-        a remark, too.
+        64 hexadecimal digits, or None where there is neither, or a sidecar that does not speak of this file; in the
+        last case a remark, too.
     """
     try:
         with open(beside(path), "rb") as file:
             text = file.read(LONGEST_BYTES + 1)
     except FileNotFoundError:
-        return None, ()
+        return fetched.recorded(path), ()
     except OSError as error:
         return None, (Repair("sidecar", f"{SUFFIX} not readable: {error.strerror or type(error).__name__}", "ignored"),)
     names = (None, line(path, "").lstrip(b"\\").strip())
@@ -93,7 +94,8 @@ def checked(path) -> Iterator[Sidecar]:
             raise CaseError(error.code, path, found, f"sha256 {wanted}", AGAIN) from None
         raise
     if wanted and (actual := sidecar.seen.hexdigest()) != wanted:
-        remedy = f"{AGAIN}; if it was changed on purpose, delete {beside(path).name}"
+        note = beside(path).name if beside(path).exists() else f"its line in {fetched.LEDGER}"
+        remedy = f"{AGAIN}; if it was changed on purpose, delete {note}"
         raise CaseError("hash", path, f"a file of sha256 {actual}", f"sha256 {wanted}", remedy)
 
 

@@ -16,6 +16,7 @@ from spineseg.data.affine import spacing_of
 from spineseg.data.geometry import resample_image, resample_labels
 from spineseg.data.store import Store
 from spineseg.learning.augment import Intensity, pose
+from spineseg.learning.looks import redrawn, thick_slices
 from spineseg.learning.narrowing import draw_around, draw_near_spine, draw_smaller
 from spineseg.learning.surround import altered
 
@@ -162,6 +163,8 @@ class WholeScans(Dataset):
         image, labels = moved(case.coarse_image, case.coarse_labels, grid, shape.tolist())
         if self.stage.altered_share and rng.random() < self.stage.altered_share:
             image = altered(rng, image, labels, float(np.mean(spacing_of(case.coarse_affine))))
+        if self.training.looks_share and rng.random() < self.training.looks_share:
+            image = redrawn(rng, image)
         image = Intensity.draw(rng, self.training)(image, blur=False)
         pad = padding(shape.tolist(), target)
         return {"case": case.case, "image": F.pad(image, pad), "labels": F.pad(labels, pad)}
@@ -225,6 +228,10 @@ class Patches(Dataset):
         coarse, whole = case.coarse_image, True
         to_coarse = np.linalg.inv(case.coarse_affine) @ case.affine @ grid
         if self.augmented:
+            if self.training.looks_share and rng.random() < self.training.looks_share:
+                image = redrawn(rng, image)
+            if self.training.thick_share and rng.random() < self.training.thick_share:
+                image = thick_slices(rng, image)
             image = Intensity.draw(rng, self.training)(image)
             whole = rng.random() >= self.stage.narrowed_share
             if not whole:  # the coarse stage is less sure of a small part

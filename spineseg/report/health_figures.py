@@ -12,7 +12,8 @@ from spineseg.report.theme import FAINT, INK, new_axes
 
 COLOURS = {
     "perfect masks": "#111111", "perfect masks, the same scans": "#777777", "predicted masks": "#1f77b4",
-    "milder than trained on": "#d95f02", "network on crops": "#7b3294",
+    "milder than trained on": "#d95f02", "predicted masks, trees of own labels alone": "#9ecae1",
+    "network, perfect masks": "#7b3294", "network, predicted masks": "#c2a5cf",
 }  # fmt: skip
 BODY_COLOUR, ARCH_COLOUR = "#f2a541", "#3a6ea5"
 
@@ -86,19 +87,19 @@ def draw_areas(table: pd.DataFrame, *, ax=None):
     Returns:
         The axes.
     """
-    ax = ax or new_axes(height_in=4.2)
+    ax = ax or new_axes(height_in=5.4)
     kinds = [k for k in SHOWN if k in set(table["kind"])]
     parts = [p for p in COLOURS if p in set(table["part"])]
     for n, part in enumerate(parts):
         for row in table[table["part"] == part].itertuples():
-            y = kinds.index(row.kind) + 0.14 * (n - (len(parts) - 1) / 2)
+            y = kinds.index(row.kind) + 0.11 * (n - (len(parts) - 1) / 2)
             ax.plot([row.low, row.high], [y, y], color=COLOURS[part], linewidth=1)
             ax.plot(row.auc, y, "o", color=COLOURS[part], markersize=4, label=part if row.kind == kinds[0] else None)
     ax.axvline(0.5, color=FAINT, linewidth=0.8, zorder=0)
     ax.set_yticks(range(len(kinds)), [SHOWN[k] for k in kinds])
     ax.invert_yaxis()
     ax.set_xlabel("area under the ROC curve")
-    ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=3)
+    ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2)
     return ax
 
 

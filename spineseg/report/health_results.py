@@ -28,7 +28,8 @@ ALL_OR_NOTHING = ("vacuum", "fused")  # gas and blocks are there or not
 UNITS = {"wedge angle": "degrees", "angle across a disc": "degrees", "cervical lordosis": "degrees",
          "thoracic kyphosis": "degrees", "lumbar lordosis": "degrees", "Cobb angle": "degrees"}  # fmt: skip
 PARTS = {"perfect": "perfect masks", "perfect_of_same": "perfect masks, the same scans", "predicted": "predicted masks",
-         "mild": "milder than trained on"}  # fmt: skip
+         "predicted_alone": "predicted masks, trees of own labels alone", "mild": "milder than trained on"}  # fmt: skip
+NETWORK = {"perfect": "network, perfect masks", "predicted": "network, predicted masks"}
 
 
 def load(name: str) -> dict:
@@ -85,6 +86,41 @@ def mask_words(answer: dict) -> dict:
     }
 
 
+def turned_table(answer: dict) -> pd.DataFrame:
+    """How much a turn of the patient changes measures: median, 95th percentile and share within the aim, two ways."""
+    words = {"drawn": "drawn anew", "nearest": "resampled, nearest labels"}
+    columns = {}
+    for part, name in words.items():
+        rows = pd.DataFrame(answer["rotated"][part]).set_index("measure")
+        rows = rows[~rows.index.str.contains(", in a block")]
+        columns[f"{name}: median / 95 %"] = rows[["median", "p95"]].map("{:.2f}".format).agg(" / ".join, axis=1)
+        columns[f"{name}: within the aim"] = rows["within"].map("{:.0%}".format)
+    table = pd.DataFrame(columns).rename_axis(None)
+    table.index = [f"{name} ({UNITS.get(name, 'mm')})" for name in table.index]
+    return table
+
+
+def turned_words(answer: dict) -> dict:
+    """What the prose quotes of turned patients."""
+    rows = pd.DataFrame(answer["rotated"]["nearest"]).set_index("measure")
+    return {"turned_seeds": answer["rotated_seeds"], "turned_height": rows.loc["body height", "median"],
+            "turned_height_p95": rows.loc["body height", "p95"],
+            "turned_within": rows.loc["body height", "within"]}  # fmt: skip
+
+
+def scoliosis_table(accuracy: dict, study: dict) -> pd.DataFrame:
+    """Scoliosis called per scan: whole spines, and scans in own and in predicted masks."""
+    parts = {"whole spines, own labels": accuracy["scoliosis"], "scans, own labels": study["scoliosis"]["perfect"],
+             "scans, predicted masks": study["scoliosis"]["predicted"]}  # fmt: skip
+    rows = {
+        name: {"scans": p["scans"], "with a curve": p["cases"], "called": p["called"], "raised without": p["raised"],
+               "sensitivity": f"{p['sensitivity']:.0%}", "specificity": f"{p['specificity']:.0%}",
+               "median error (degrees)": f"{p['median']:.1f}"}
+        for name, p in parts.items()
+    }  # fmt: skip
+    return pd.DataFrame(rows).T
+
+
 def _block(rows):
     name = "body height, in a block"
     return rows.loc[name, "median"] if name in rows.index else float("nan")
@@ -93,8 +129,9 @@ def _block(rows):
 def areas(answer: dict) -> pd.DataFrame:
     """AUC of every kind: `kind`, `part`, `auc`, `low`, `high`, `cases`, `n`."""
     parts = [pd.DataFrame(answer[p]).assign(part=words) for p, words in PARTS.items() if p in answer]
-    if "network" in answer:
-        parts.append(pd.DataFrame(answer["network"]["test"]).assign(part="network on crops"))
+    parts += [
+        pd.DataFrame(answer["network"][p]).assign(part=words) for p, words in NETWORK.items() if "network" in answer
+    ]
     return pd.concat(parts, ignore_index=True)[["kind", "part", "auc", "low", "high", "cases", "n"]]
 
 
@@ -103,7 +140,7 @@ def areas_table(answer: dict) -> pd.DataFrame:
     table = areas(answer)
     text = [f"{with_interval(r.auc, r.low, r.high)}, {r.cases}" for r in table.itertuples()]
     wide = table.assign(text=text).pivot(index="kind", columns="part", values="text")
-    order = [p for p in (*PARTS.values(), "network on crops") if p in wide]
+    order = [p for p in (*PARTS.values(), *NETWORK.values()) if p in wide]
     return wide.reindex([k for k in SHOWN if k in wide.index])[order].rename(index=SHOWN).rename_axis(None, axis=1)
 
 
@@ -153,12 +190,17 @@ def call_words(answer: dict) -> dict:
         seen = pd.DataFrame(answer["predicted"]).set_index("kind")["auc"].dropna()
         known |= {"seen_patients": answer["predicted_patients"], "seen_at_aim": int((seen >= 0.9).sum()),
                   "seen_kinds": len(seen), "seen_worst_kind": SHOWN[seen.idxmin()],
-                  "seen_worst": seen.min()}  # fmt: skip
-    if "network" in answer:
-        theirs = pd.DataFrame(answer["network"]["test"]).set_index("kind")["auc"]
-        better = (rows["auc"] - theirs).dropna()
-        known |= {"network_crops": answer["network"]["crops"], "network_mean": theirs.mean(),
-                  "trees_mean": rows["auc"].mean(), "network_behind": int((better > 0).sum())}  # fmt: skip
+                  "seen_worst": seen.min(), "seen_train": answer["predicted_train"]}  # fmt: skip
+        alone = pd.DataFrame(answer["predicted_alone"]).set_index("kind")["auc"].dropna()
+        gain = (seen - alone).dropna()
+        known |= {"gain_kind": SHOWN[gain.idxmax()], "gain_from": alone[gain.idxmax()], "gain_to": seen[gain.idxmax()],
+                  "alone_at_aim": int((alone >= 0.9).sum())}  # fmt: skip
+    for part in NETWORK if "network" in answer else ():
+        theirs = pd.DataFrame(answer["network"][part]).dropna(subset=["auc", "trees"])
+        name = "network" if part == "perfect" else "network_seen"
+        known |= {f"{name}_mean": theirs["auc"].mean(), f"{name}_trees_mean": theirs["trees"].mean(),
+                  f"{name}_behind": int((theirs["trees"] > theirs["auc"]).sum())}  # fmt: skip
+        known["network_crops"] = answer["network"]["crops"]
     return known
 
 

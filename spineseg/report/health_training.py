@@ -12,6 +12,7 @@ from spineseg.anatomy.labels import IDS
 from spineseg.anatomy.phantom.planting import Pathology
 from spineseg.anatomy.planted_cohort import TRUE, planted_case
 from spineseg.config import Config
+from spineseg.data.verse_grades import is_verse_table, read_grades
 from spineseg.learning import health
 
 BOXED = "health.json"  # the call that comes with the project, in the folder of the weights
@@ -37,7 +38,8 @@ def labelled_tables(measured: Path, labels: Path) -> dict[str, pd.DataFrame]:
         measured: Folder with one folder per scan, as `spineseg measure` writes them.
         labels: CSV with columns `scan` (name of the folder), `place` (a vertebra such as L1, or a disc such as L4-L5)
             and `kind` (any word). What a listed scan has no row for is healthy; a scan that is healthy altogether has
-            one row with place and kind empty. Scans that are not listed are left out.
+            one row with place and kind empty. Scans that are not listed are left out. Or VerSe's table of Genant
+            grades, as `data.verse_grades` reads it.
 
     Returns:
         Tables `vertebrae` and `discs` with a column `true_<kind>` for every kind of that sort of place.
@@ -46,6 +48,8 @@ def labelled_tables(measured: Path, labels: Path) -> dict[str, pd.DataFrame]:
         ValueError: If a column is missing, a place is neither, or a scan was not measured.
     """
     table = pd.read_csv(labels, dtype=str).fillna("")
+    if is_verse_table(table.columns):
+        return graded_tables(measured, labels)
     if missing := [c for c in COLUMNS if c not in table]:
         raise ValueError(f"{labels} must have the columns {', '.join(COLUMNS)}, lacks {', '.join(missing)}")
     for row in table[table["place"] != ""].itertuples():
@@ -70,6 +74,39 @@ def labelled_tables(measured: Path, labels: Path) -> dict[str, pd.DataFrame]:
             here = [pair in listed for pair in part[["seed", name]].itertuples(index=False, name=None)]
             part[TRUE + kind] = pd.Series(here, index=part.index).map({True: 1.0, False: float("nan")})
     return health.with_features(*both)
+
+
+def graded_tables(measured: Path, labels: Path) -> dict[str, pd.DataFrame]:
+    """Features of VerSe's measured scans with their Genant grades: a grade of 1 or more is a fracture.
+
+    Args:
+        measured: Folder with one folder per scan, named such as verse004 or sub-verse004; scans without one are left
+            out.
+        labels: VerSe's table as CSV.
+
+    Returns:
+        Tables `vertebrae`, the graded ones with a column `true_fracture` (the grade, nan for 0), and `discs`, without
+        a truth.
+
+    Raises:
+        ValueError: If no graded scan was measured.
+    """
+    grades, parts = read_grades(labels), {"vertebrae": [], "discs": []}
+    known: dict[tuple[str, str], int] = {}
+    for names, own in grades.groupby("names", sort=False):
+        scan = next((name for name in names if (measured / name / "vertebrae.csv").is_file()), None)
+        if scan is None:
+            continue
+        for part, found in parts.items():
+            found.append(pd.read_csv(measured / scan / f"{part}.csv").assign(seed=scan))
+        known |= {(scan, place): grade for place, grade in zip(own["place"], own["grade"], strict=True)}
+    if not known:
+        raise ValueError(f"{measured} has no folder such as verse004 of a scan in {labels}; run spineseg measure first")
+    bone, gaps = (pd.concat(found, ignore_index=True) for found in parts.values())
+    truth = pd.Series([known.get(pair) for pair in zip(bone["seed"], bone["vertebra"], strict=True)], dtype=float)
+    tables = health.with_features(bone.assign(**{f"{TRUE}fracture": truth.where(truth > 0)}), gaps)
+    graded = [pair in known for pair in zip(tables["vertebrae"]["seed"], tables["vertebrae"]["vertebra"], strict=True)]
+    return tables | {"vertebrae": tables["vertebrae"][graded].reset_index(drop=True)}
 
 
 def train(tables: dict[str, pd.DataFrame], source: str, out: Path, config: Config) -> list[str]:

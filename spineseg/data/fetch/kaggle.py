@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from tqdm import tqdm
 
-from spineseg.data.fetch import ledger
+from spineseg.data.fetch import ledger, lock
 from spineseg.data.fetch.credentials import HOW, Secrets, kaggle_secrets
 from spineseg.data.fetch.folder import write_error
 from spineseg.data.fetch.sources import Source
@@ -46,10 +46,12 @@ def download(source: Source, folder: Path, *, patience: Patience, progress: bool
         The folder that holds the data.
 
     Raises:
-        CaseError: If a credentials file is open to others, the library is missing, or the service refuses.
+        CaseError: If a credentials file is open to others, the library is missing, the service refuses, or files are
+            other than at the first fetch.
     """
     cache = folder / source.name
     if (holds := ledger.finished(cache, source.kaggle)) is not None:
+        lock.hold(cache)
         return cache / holds
     secrets, is_damaged = kaggle_secrets(), bool(ledger.missing(cache, source.kaggle))
     if not cache.exists():
@@ -108,7 +110,7 @@ def _refusal(trouble: Trouble, source: Source, cache: Path, secrets: Secrets) ->
 
 
 def _noted(data: Path, cache: Path, handle: str, done: Container[str], progress: bool) -> Path:
-    """Hash every file once, so that later changes are found; Kaggle publishes no checksum to compare with."""
+    """Hash every file once and hold it to the lock of the first fetch; Kaggle publishes no checksum to compare with."""
     if not data.is_relative_to(cache):
         raise CaseError("kaggle", data, "the library put the data elsewhere", f"a folder in {cache}", "report this")
     files = sorted(path for path in data.rglob("*") if path.is_file() and not path.is_symlink())
@@ -119,6 +121,7 @@ def _noted(data: Path, cache: Path, handle: str, done: Container[str], progress:
                 note(name, *_hashed(path))
     holds = holder(data)
     ledger.finish(cache, handle, holds, names)
+    lock.hold(cache)
     return holds
 
 

@@ -8,25 +8,17 @@ import json
 import os
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 from tqdm import tqdm
 
 from spineseg.data import atomic
 from spineseg.data.fetch.folder import write_error
+from spineseg.data.fetched import LEDGER, Entry, parse
 from spineseg.errors import CaseError
 
-LEDGER = ".spineseg-ledger.jsonl"
 FETCH = "fetch again: only what is missing is unpacked"
 AGAIN = f"delete it and {FETCH}"
 Write = Callable[[str, int, str], None]
-
-
-class Entry(NamedTuple):
-    """What the ledger says about one file."""
-
-    size: int  # bytes
-    sha256: str
 
 
 def read(folder: Path, origin: str) -> dict[str, Entry]:
@@ -39,7 +31,7 @@ def read(folder: Path, origin: str) -> dict[str, Entry]:
     Returns:
         Their names, relative with forward slashes, and entries. Empty if there is no ledger.
     """
-    header, entries, _, _ = _parse(folder)
+    header, entries, _, _ = parse(folder)
     if header != origin:
         return {}
     return {name: entry for name, entry in entries.items() if _size(folder / name) == entry.size}
@@ -47,7 +39,7 @@ def read(folder: Path, origin: str) -> dict[str, Entry]:
 
 def missing(folder: Path, origin: str) -> set[str]:
     """Files that were unpacked from an archive and are gone, or have another size."""
-    header, entries, _, _ = _parse(folder)
+    header, entries, _, _ = parse(folder)
     return entries.keys() - read(folder, origin).keys() if header == origin else set()
 
 
@@ -61,7 +53,7 @@ def finished(folder: Path, origin: str) -> str | None:
     Returns:
         A path relative to `folder`, None if something is missing.
     """
-    header, entries, end, _ = _parse(folder)
+    header, entries, end, _ = parse(folder)
     whole = header == origin and end is not None and end["files"] == len(entries)
     return end["holds"] if whole and not missing(folder, origin) else None
 
@@ -82,7 +74,7 @@ def writing(folder: Path, origin: str) -> Iterator[Write]:
     """
     path = folder / LEDGER
     try:
-        if _parse(folder)[0] != origin:
+        if parse(folder)[0] != origin:
             atomic.write_text(path, _line(origin=origin))
         with open(path, "r+b") as file:
             text = file.read()
@@ -111,7 +103,7 @@ def finish(folder: Path, origin: str, holds: Path, names: Iterable[str]) -> None
         holds: The folder in it that the data lie in.
         names: Everything; what the ledger has beside these is forgotten.
     """
-    _, entries, _, _ = _parse(folder)
+    _, entries, _, _ = parse(folder)
     lines = [_line(origin=origin)]
     lines += [_line(name=name, size=entries[name].size, sha256=entries[name].sha256) for name in names]
     lines += [_line(files=len(lines) - 1, holds=holds.relative_to(folder).as_posix())]
@@ -139,7 +131,7 @@ def verify(folder: Path, *, progress: bool = True) -> list[CaseError]:
     root = next((f for f in (folder, *folder.parents) if (f / LEDGER).is_file()), None)
     if root is None:
         raise CaseError("no-ledger", folder, f"no {LEDGER}", "a folder that was fetched", "fetch it first")
-    _, entries, _, damaged = _parse(root)
+    _, entries, _, damaged = parse(root)
     remedy = "delete the ledger and fetch again: everything is unpacked anew"
     findings = [
         CaseError("ledger-damaged", root / LEDGER, f"line {number} is damaged", "lines as written", remedy)
@@ -169,33 +161,6 @@ def _compared(path: Path, entry: Entry) -> list[CaseError]:
         return []
     found = f"sha256 {found}" if size == entry.size else found
     return [CaseError("file-changed", path, found, f"{entry.size} bytes, sha256 {entry.sha256}", AGAIN)]
-
-
-def _parse(folder: Path) -> tuple[str | None, dict[str, Entry], dict | None, list[int]]:
-    """Origin, entries, last line if it ends the ledger, and the numbers of damaged lines."""
-    try:
-        lines = (folder / LEDGER).read_bytes().splitlines()
-    except OSError:
-        return None, {}, None, []
-    origin, entries, end, damaged = None, {}, None, []
-    for number, line in enumerate(lines, 1):
-        try:
-            match json.loads(line):
-                case {"origin": str(found)} if number == 1:
-                    origin = found
-                case {"name": str(name), "size": int(size), "sha256": str(sha256)} if _is_inside(name):
-                    entries[name], end = Entry(size, sha256), None
-                case {"files": int(), "holds": str(holds)} as found if _is_inside(holds):
-                    end = found
-                case _:
-                    damaged.append(number)
-        except (ValueError, RecursionError):
-            damaged.append(number)
-    return origin, entries, end, damaged
-
-
-def _is_inside(name: str) -> bool:
-    return not name.startswith(("/", "\\")) and ".." not in name.split("/") and ":" not in name and "\0" not in name
 
 
 def _size(path: Path) -> int | None:
