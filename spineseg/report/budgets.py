@@ -138,7 +138,7 @@ def cost_rows(answer: dict, costs: dict) -> pd.DataFrame:
     Returns:
         Columns `name`, `mean`, `low`, `high` (Dice, all vertebrae), `neck`, `parameters`, `memory_gb` (forecast for one
         96-cubed patch in bf16), `step_s` and `predict_s` (of a scan): taken with nothing beside them where the
-        benchmark did so, else the processor time of the trainings' steps with all about them and of scans with their scoring.
+        benchmark did so, else processor time, of the trainings' steps with all about them and of scans with scoring.
     """
     alone = pd.DataFrame.from_dict(answer.get("alone", {}), orient="index")
     if len(alone):
