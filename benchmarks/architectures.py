@@ -204,7 +204,7 @@ def measured(steps: list[Step], until: float):
 def main(arguments=None) -> int:
     """Foretell, then measure; the output is written anew after each row."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    name = "architectures_cpu.json" if DEVICE == "cpu" else "architectures.json"
+    name = "architectures.json" if DEVICE == "cpu" else "architectures_gpu.json"
     parser.add_argument("--out", type=Path, default=paths.results_folder() / name)
     parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS)
     parser.add_argument("--networks", nargs="+", choices=list(NETWORKS), default=list(NETWORKS))

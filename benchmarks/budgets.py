@@ -32,7 +32,7 @@ from spineseg.config import Config
 from spineseg.data.atomic import write_text
 from spineseg.data.store import prepare_cohort
 
-OUTPUTS = {"cuda": "budgets.json", "cpu": "budgets_cpu.json", "tiny": "budgets_tiny.json"}
+OUTPUTS = {"cpu": "budgets.json", "cuda": "budgets_gpu.json", "tiny": "budgets_tiny.json"}
 MAKERS = 12  # processes that make the cohort, where there are as many cores
 
 

@@ -97,6 +97,15 @@ def test_costs_stand_beside_the_dice(answer):
     assert table.loc["U", "parameters (M)"] == 1.0 and table.loc["U", "memory, 96-cubed (GB)"] == 1.5
 
 
+def test_times_that_were_taken_alone_come_before_those_of_trainings(answer):
+    trained = [{"network": n, "parameters": 10**6, "peak_gb": 1.5} for n in (OURS, "U", "slow")]
+    answer["alone"] = {n: {"step_s": s, "predict_s": 10 * s} for n, s in ((OURS, 0.02), ("U", 0.03), ("slow", 0.5))}
+    for row in answer["rows"]:
+        del row["predict_seconds"]  # as the benchmark writes rows now
+    rows = budgets.cost_rows(answer, {"trained": trained}).set_index("name")
+    assert rows["step_s"].to_dict() == {OURS: 0.02, "U": 0.03, "slow": 0.5} and rows.loc["U", "predict_s"] == 0.3
+
+
 def test_shares_of_the_gradient_add_up_and_stand_beside_those_of_the_voxels(answer):
     rows = budgets.mass_rows(answer)
     assert rows.groupby(["name", "done"])["mass"].sum().round(9).eq(1).all()

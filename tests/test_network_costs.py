@@ -69,3 +69,10 @@ def test_the_farthest_forecast_is_named_and_the_near_ones_are_counted(answer):
 def test_measured_steps_are_shown_with_their_ratio(answer):
     table = network_costs.measured_table(network_costs.measured_rows(answer))
     assert table.loc["3D ResU-Net", "64-cubed, 1, bf16"] == "2.00 (0.50)"
+
+
+def test_a_step_that_failed_is_left_out(answer):
+    gone = answer["measured"][0].pop("network")
+    del answer["measured"][0]["measured_gb"]
+    answer["measured"][0] |= {"network": gone, "failed": "out of memory"}
+    assert gone not in set(network_costs.measured_rows(answer)["network"])

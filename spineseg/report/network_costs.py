@@ -94,9 +94,9 @@ def measured_rows(answer: dict) -> pd.DataFrame:
 
     Returns:
         Columns `network`, `side`, `batch`, `type`, `recompute`, `predicted_mb`, `measured_mb` and `ratio` (predicted by
-        measured).
+        measured). A step that failed is left out.
     """
-    rows = pd.DataFrame(answer["measured"])
+    rows = pd.DataFrame([row for row in answer["measured"] if "failed" not in row])
     ratio = rows["predicted_gb"] / rows["measured_gb"]
     kind = rows["bf16"].map({True: "bf16", False: "fp32"})
     return rows.assign(
