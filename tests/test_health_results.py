@@ -116,3 +116,15 @@ def test_the_specimen_is_drawn_with_its_findings_and_its_truth():
     pink = [line for line in ax.lines if line.get_color() == measure_figures.FLAG]
     assert len(pink) == 2
     assert measure_figures.draw_sagittal(one.exam, None, one.labels, one.affine, set()).images
+
+
+def test_the_least_steady_measure_of_turned_patients_is_named():
+    measures = ("body height", 0.2, 0.8), ("body height, in a block", 2.0, 0.1), ("cervical lordosis", 1.6, 0.4)
+    rows = [{"measure": m, "median": v, "p95": 3 * v, "within": w} for m, v, w in measures]
+    words = health_results.turned_words({"rotated": {"nearest": rows}, "rotated_seeds": 3})
+    assert (words["turned_worst"], words["turned_worst_median"], words["turned_worst_within"]) == (
+        "cervical lordosis",
+        1.6,
+        0.4,
+    )
+    assert words["turned_height"] == 0.2 and words["turned_seeds"] == 3 and words["turned_worst_unit"] == "degrees"

@@ -103,9 +103,12 @@ def turned_table(answer: dict) -> pd.DataFrame:
 def turned_words(answer: dict) -> dict:
     """What the prose quotes of turned patients."""
     rows = pd.DataFrame(answer["rotated"]["nearest"]).set_index("measure")
-    return {"turned_seeds": answer["rotated_seeds"], "turned_height": rows.loc["body height", "median"],
-            "turned_height_p95": rows.loc["body height", "p95"],
-            "turned_within": rows.loc["body height", "within"]}  # fmt: skip
+    worst = rows[~rows.index.str.contains(", in a block")]["within"].idxmin()
+    height = rows.loc["body height"]
+    known = {"turned_worst": worst, "turned_worst_unit": UNITS.get(worst, "mm")}
+    known |= {"turned_worst_median": rows.loc[worst, "median"], "turned_worst_within": rows.loc[worst, "within"]}
+    known |= {"turned_seeds": answer["rotated_seeds"], "turned_height": height["median"]}
+    return known | {"turned_height_p95": height["p95"], "turned_within": height["within"]}
 
 
 def scoliosis_table(accuracy: dict, study: dict) -> pd.DataFrame:
