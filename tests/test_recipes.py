@@ -11,9 +11,11 @@ import pytest
 RECIPES = Path(__file__).resolve().parents[1] / "book" / "recipes"
 STAND_INS = {
     # a training that ends by itself, or stops at SIGTERM as `spineseg train` does
-    "spineseg": 'echo "$@" >train; trap "exit 143" TERM; for _ in $(seq $ROUNDS); do sleep 0.05; done; exit $STATUS',
+    "spineseg": """echo "$@" >train; echo $$ >running; trap "exit 143" TERM
+        for _ in $(seq $ROUNDS); do sleep 0.05; done; exit $STATUS""",
     "torchrun": 'exec spineseg torchrun "$@"',
     "srun": 'exec "$@"',
+    "scancel": 'echo "$@" >signalled; kill -TERM $(cat running)',
     "scontrol": 'if [ "$1" = show ]; then printf "first\\nsecond\\n"; else echo "$@" >requeued; fi',
 }
 
