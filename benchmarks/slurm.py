@@ -83,7 +83,8 @@ def main() -> int:
         subprocess.run([*undisturbed, *words(f"{name}-quiet", epochs, batch)], check=True)
         answer[name]["equal"] = same_bytes(name, f"{name}-quiet")
     subprocess.run([*train, *words("two-alone", options.epochs[1], 2)], check=True)
-    answer["two"]["loss_difference"] = float((losses("two") - losses("two-alone")).abs().max())
+    apart = (losses("two") - losses("two-alone")).abs()
+    answer["two"]["loss_differences"] = [float(f"{v:.2g}") for v in apart]  # by epoch
     write_text(options.out, json.dumps(answer, indent=1) + "\n")
     print(json.dumps(answer, indent=1))
     parts_equal = [all(answer[name]["equal"].values()) and answer[name]["restarts"] for name in ("one", "two")]
