@@ -542,7 +542,8 @@ def test_44_one_patient_in_two_parts_stops_before_the_start(tmp_path):
         tree = tmp_path / f"dataset-verse19{part}"
         nifti.write(tree / "rawdata/sub-verse7" / f"{name}_ct.nii.gz", made.ct_hu, made.affine)
         nifti.write(tree / "derivatives/sub-verse7" / f"{name}_seg-vert_msk.nii.gz", made.labels, made.affine)
-    config = Config.load("smoke", **{"cohort.layout": "verse", "cohort.folder": str(tmp_path)})
+    values = {"cohort.layout": "verse", "cohort.folder": str(tmp_path), "cohort.pseudonyms": False}
+    config = Config.load("smoke", **values)
     with pytest.raises(ValueError, match=r"patient 'sub-verse7' is in test and train"):
         split(cohort.cases(config), config)
 
