@@ -30,10 +30,11 @@ import misbehaving_server as acts
 import nbformat
 import nibabel as nib
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 import yaml
-from conftest import column_of_vertebrae
+from conftest import TINY, column_of_vertebrae
 from made_files import error_of, raw_bytes
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
@@ -608,6 +609,59 @@ def test_attack_20_free_text_is_blank_in_what_is_written(tmp_path):
         assert bytes(written.header[name]).strip(b"\0") == b"", name
     assert len(written.header.extensions) == 0
     assert CANARY.encode() not in plain((tmp_path / "out.nii.gz").read_bytes())
+
+
+NAME = "CANARY_Meier_Hans_{}"  # of a file
+
+
+def shown_by(notebook, overrides):
+    """All that a notebook shows, run as it lies in this process: text, tables, words of figures."""
+    import matplotlib.pyplot as plt
+    from matplotlib.text import Text
+
+    names, shown = {"__name__": "__main__"}, []
+    for cell in json.loads(notebook.read_text())["cells"]:
+        if cell["cell_type"] != "code":
+            continue
+        tree = ast.parse("".join(cell["source"]))
+        last = tree.body.pop() if isinstance(tree.body[-1], ast.Expr) else None
+        exec(compile(tree, notebook.name, "exec"), names)
+        if last is not None:
+            value = eval(compile(ast.Expression(last.value), notebook.name, "eval"), names)
+            shown += [repr(value), *(f() for f in (getattr(value, "_repr_html_", None),) if f)]
+        if "parameters" in cell["metadata"].get("tags", ()):
+            names["overrides"] = overrides
+        shown += [t.get_text() for n in plt.get_fignums() for t in plt.figure(n).findobj(Text)]
+        plt.close("all")
+    return shown
+
+
+def test_attack_20_names_of_files_are_nowhere_in_a_report(tmp_path, monkeypatch, capsys, recwarn):
+    for name, folder in (("HOME", "home"), ("REALCT", "no_pairs")):
+        monkeypatch.setenv(f"SPINESEG_{name}", str(tmp_path / folder))
+    (tmp_path / "notebooks").mkdir()
+    monkeypatch.chdir(tmp_path / "notebooks")  # 3D views go beside it
+    for i in range(5):
+        ct, labels, affine = column_of_vertebrae(i)
+        for part, array in (("volumes", ct), ("segmentations", labels))[: 2 - (i == 4)]:  # a scan without its partner
+            nifti.write(tmp_path / "set" / part / f"{NAME.format(i)}.nii.gz", array, affine)
+    overrides = {name: list(v) if isinstance(v, tuple) else v for name, v in TINY.items()}
+    overrides |= {"cohort.layout": "auto", "cohort.folder": str(tmp_path / "set"), "training.epochs": 1}
+    shown = []
+    for chapter in ("01_eda", "02_preprocessing", "03_training", "04_evaluation", "05_cervical_errors"):
+        shown += shown_by(ROOT / "notebooks" / f"{chapter}.ipynb", overrides)
+    said = "".join(capsys.readouterr())
+    text = "\n".join([*shown, said, *(str(w.message) for w in recwarn)])
+    names = pd.read_csv(tmp_path / "home" / "runs" / "smoke" / "splits.csv")["case"]
+    assert len(shown) > 100 and any(name in "\n".join(shown) for name in names) and "1 cases left out" in text
+    assert not [part for part in ("CANARY", "Meier", "Hans") if part in text]
+    written = [p for p in (tmp_path / "home").rglob("*") if "pseudonyms" not in p.parts]
+    written += [tmp_path / "book", *(tmp_path / "book").rglob("*"), *(tmp_path / "notebooks").rglob("*")]
+    assert len(written) > 50 and not [
+        p for p in written if b"CANARY" in bytes(p) + (plain(p.read_bytes()) if p.is_file() else b"")
+    ]
+    reveal = (tmp_path / "home" / "data" / "pseudonyms").rglob("names.csv")
+    assert [(p.stat().st_mode & 0o777, p.read_text().count("CANARY")) for p in reveal] == [(0o600, 16)]
 
 
 def labelled(name):
