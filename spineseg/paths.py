@@ -46,8 +46,8 @@ def results_folder() -> Path:
 
 
 def pins_file() -> Path:
-    """The file of this checkout that pins the libraries; absent where the package is installed without one."""
-    return Path(__file__).resolve().parents[1] / "constraints-py311.txt"
+    """The file of this checkout that locks the libraries; absent where the package is installed without one."""
+    return Path(__file__).resolve().parents[1] / "requirements.txt"
 
 
 def real_ct_folder() -> Path:

@@ -732,7 +732,10 @@ def test_attack_23_no_other_yaml_loader_is_called():
 
 
 DECLARED = [line.strip(' ",') for line in re.findall(r'^  "[^"]+",$', PROJECT, re.M)]
-PINS = dict(line.split("==") for line in (ROOT / "constraints-py311.txt").read_text().split())
+LOCK = (ROOT / "requirements.txt").read_text().replace("\\\n", "").splitlines()  # a package a line, then its hashes
+LOCKED = [line.split() for line in LOCK if not line.startswith("#")]
+TORCH = [line for line in (ROOT / "requirements-torch.txt").read_text().splitlines() if not line.startswith("#")]
+PINS = dict(pin.split("==") for pin in [words[0] for words in LOCKED] + TORCH)
 
 
 def needed(requirement, seen):
@@ -752,15 +755,63 @@ def needed(requirement, seen):
 
 def test_attack_24_all_that_is_installed_is_pinned_to_one_version():
     seen = set()
-    for extra in ("", "[book]", "[dev]"):
+    for extra in ("", "[architectures]", "[book]", "[dev]"):
         needed(Requirement(f"spineseg{extra}"), seen)
     pinned = {canonicalize_name(name) for name in PINS}
-    assert len(seen) > 100 and {name for name, *_ in seen} - pinned - {"spineseg", "setuptools", "wheel"} == set()
+    # what only the CUDA build of torch brings is named by torch's own metadata
+    lost = {name for name, *_ in seen} - pinned - {"spineseg"}
+    assert len(seen) > 100 and not [name for name in lost if not re.match("nvidia-|cuda-|triton$", name)]
     assert not [version for version in PINS.values() if not re.fullmatch(r"[0-9][0-9a-z.]*", version)]
 
 
-def test_attack_24_every_installation_is_held_to_the_pins_and_audited():
-    lines = [line for line in (ROOT / "Makefile").read_text().splitlines() if "pip install" in line]
-    assert lines and all("$(addprefix -c ,$(CONSTRAINTS))" in line for line in lines)
+def test_attack_24_all_but_torch_is_held_to_hashes():
+    assert len(LOCKED) > 200 and [pin.split("==")[0] for pin in TORCH] == ["torch"]
+    for pin, *hashes in LOCKED:
+        assert hashes and all(re.fullmatch("--hash=sha256:[0-9a-f]{64}", h) for h in hashes), pin
+
+
+def wheel(folder, content):
+    """A wheel of a package `planted`, made by hand."""
+    path = folder / "planted-1.0-py3-none-any.whl"
+    about = "Metadata-Version: 2.1\nName: planted\nVersion: 1.0\n"
+    kind = "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+    folder.mkdir()
+    with zipfile.ZipFile(path, "w") as file:
+        for name, text in (("planted.py", content), ("planted-1.0.dist-info/METADATA", about)):
+            file.writestr(name, text)
+        file.writestr("planted-1.0.dist-info/WHEEL", kind)
+        file.writestr("planted-1.0.dist-info/RECORD", "")
+    return path
+
+
+def test_attack_24_a_file_of_another_hash_is_not_installed(tmp_path):
+    honest, forged = wheel(tmp_path / "honest", "x = 1\n"), wheel(tmp_path / "forged", "x = 2\n")
+    pin = f"planted==1.0 --hash=sha256:{hashlib.sha256(honest.read_bytes()).hexdigest()}\n"
+    (tmp_path / "lock.txt").write_text(pin)
+    options = re.search(r"\$\(INSTALL\) (--require-hashes .*) -r requirements\.txt", (ROOT / "Makefile").read_text())[1]
+    command = [sys.executable, "-m", "pip", "install", *options.split(), "-r", str(tmp_path / "lock.txt"), "--no-index"]
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("PIP_")} | {"PIP_CONFIG_FILE": os.devnull}
+    for folder, accepted in ((forged.parent, False), (honest.parent, True)):
+        words = [*command, "--target", str(tmp_path / "to"), "--find-links", str(folder)]
+        done = subprocess.run(words, capture_output=True, text=True, env=environment)
+        assert (done.returncode == 0) == accepted, done.stderr
+        assert (tmp_path / "to" / "planted.py").exists() == accepted
+        assert accepted or "DO NOT MATCH THE HASHES" in done.stderr
+
+
+def test_attack_24_every_installation_is_held_to_the_lock_and_audited():
+    lines = re.findall(r"^\t\$\(INSTALL\) (.*)$", (ROOT / "Makefile").read_text(), re.M)
+    held = (
+        "--require-hashes --no-deps",
+        "-r requirements-torch.txt",
+        "--no-deps --no-build-isolation -e",
+        "-c $(VENV)/pins.txt",
+    )
+    assert len(lines) == 4 and all(word in line for word, line in zip(held, lines, strict=True))
+    assert (ROOT / "Makefile").read_text().count("pip install") == 1  # in INSTALL itself
     steps = (ROOT / ".github" / "workflows" / "tests.yml").read_text()
-    assert "bandit -q -r spineseg -ll" in steps and "-r constraints-py311.txt" in steps
+    assert "bandit -q -r spineseg -ll" in steps
+    assert all(
+        f"pip-audit --strict {how} --disable-pip -r requirements{which}.txt" in steps
+        for how, which in (("--require-hashes", ""), ("--no-deps", "-torch"))
+    )
