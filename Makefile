@@ -28,7 +28,7 @@ $(STAMP): pyproject.toml $(LOCK)
 	@# by version alone, from the index that is set up; what else it needs is there already, but for CUDA's libraries
 	$(INSTALL) --only-binary :all: -r requirements-torch.txt
 	$(INSTALL) --no-deps --no-build-isolation -e .
-	$(BIN)/python -m pip check --disable-pip-version-check
+	@test -e $(BENCH_STAMP) || $(BIN)/python -m pip check --disable-pip-version-check  # `bench` takes torchvision out
 	@# commits keep only the notebook outputs that are compared; .gitattributes names this filter
 	@if git rev-parse --git-dir >/dev/null 2>&1; then \
 	  git config filter.nbstripout.clean '$(BIN)/python $(STRIP)' && \
@@ -73,7 +73,8 @@ lab: $(STAMP)  ## open the notebooks in JupyterLab
 # the other libraries are for measuring beside alone; the package never imports them
 BENCH_STAMP := $(VENV)/.bench-installed
 $(BENCH_STAMP): $(STAMP)
-	sed -n 's/^\([A-Za-z][^ ]*==[^ ]*\).*/\1/p' $(LOCK) > $(VENV)/pins.txt  # they are in no lock, what they share with ours is
+	@# they are in no lock; what they share with ours keeps its version
+	sed -n 's/^\([A-Za-z][^ ]*==[^ ]*\).*/\1/p' $(LOCK) > $(VENV)/pins.txt
 	$(INSTALL) --no-build-isolation -c $(VENV)/pins.txt -e '.[bench]'
 	@# nnU-Net brings torchvision, which cannot be imported beside a torch of another build; nothing here needs it
 	$(BIN)/python -c 'import torchvision' 2>/dev/null || $(BIN)/python -m pip uninstall --quiet --yes torchvision
