@@ -520,7 +520,7 @@ def test_44_the_same_scan_in_two_parts_stops_before_the_start(pairs):
         for file in pairs.glob(f"{name}_*.nii.gz*"):
             file.unlink()
     config, _ = prepared(pairs, run="leak")
-    with pytest.raises(ValueError, match=r"p\d.*p\d.*hold the same scan.*remove one"):
+    with pytest.raises(ValueError, match=r"case-\w+.*case-\w+.*hold the same scan.*remove one"):
         train(config, "baseline")
     assert not run_folder(config.run).exists()
 

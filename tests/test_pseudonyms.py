@@ -247,6 +247,11 @@ def test_an_error_of_a_link_names_the_file_on_the_console_alone(tmp_path):
     folder = pairs(tmp_path / "a")
     link = cohort.cases(config(folder))["ct"][0]
     assert holds_no_name(link) and pseudonyms.reveal(f"see {link}: bad") == f"see {os.readlink(link)}: bad"
+    case = called(folder)[NAMES[1]]
+    assert (
+        pseudonyms.reveal(f"cases '{case}' and 'case-00000000'") == f"cases '{case} ({NAMES[1]})' and 'case-00000000'"
+    )
+    assert pseudonyms.reveal(f"/runs/x/{case}.nii.gz") == f"/runs/x/{case}.nii.gz"
     inside = pseudonyms.reveal(f"{pseudonyms_folder()}/0123456789ab/none_ct.nii")
     assert inside == f"{pseudonyms_folder()}/0123456789ab/none_ct.nii"
 

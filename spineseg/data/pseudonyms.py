@@ -71,9 +71,18 @@ def pseudonymised(found: Listing) -> Listing:
 
 
 def reveal(text: str) -> str:
-    """A text for the console of the owner: links to pseudonymous files are replaced by what they lead to."""
-    links = re.compile(rf"{re.escape(str(pseudonyms_folder()))}/[0-9a-f]{{12}}/[\w.-]*\w")
-    return links.sub(lambda m: os.readlink(m[0]) if os.path.islink(m[0]) else m[0], text)
+    """A text for the console of the owner: links are replaced by what they lead to, pseudonyms get their names."""
+    links = rf"{re.escape(str(pseudonyms_folder()))}/[0-9a-f]{{12}}/[\w.-]*\w"
+    pseudonym = r"(?<![/\w])case-[0-9a-f]{8}(?:-\d+)?\b"
+
+    def own(match: re.Match) -> str:
+        word = match[0]
+        if word.startswith("case-"):
+            names = {row["case"]: row["name"] for row in known()}
+            return f"{word} ({names[word]})" if word in names else word
+        return os.readlink(word) if os.path.islink(word) else word
+
+    return re.sub(f"{links}|{pseudonym}", own, text)
 
 
 def known() -> Iterator[dict[str, str]]:
