@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
@@ -19,8 +20,8 @@ class Entry(NamedTuple):
 
 def recorded(path) -> str | None:
     """The sha256 that a file was fetched with; None where no folder above it was fetched, or without this file."""
-    path = Path(path)
-    for place in dict.fromkeys((path.absolute(), path.resolve())):  # a link may lead into such a folder
+    path = Path(path).absolute()
+    for place in dict.fromkeys((path, Path(os.path.realpath(path)))):  # a link may lead into such a folder
         for root in place.parents:
             try:
                 status = (root / LEDGER).stat()
