@@ -29,6 +29,7 @@ class CohortConfig:
     train_share: float = 0.8
     validation_share: float = 0.05
     official_split: bool = True  # of real data, where the publisher made one
+    pseudonyms: bool = True  # of cases read from a folder: no report shows a file's name; `spineseg who` tells it
     seed: int = 20261201  # of phantom case 0; the split of real data is drawn from it too
     spacing_mm: float = 3.0  # voxel size that phantoms are scanned at (some anisotropic about it)
 
@@ -256,11 +257,15 @@ class Config:
     def from_dict(cls, values: dict[str, Any]) -> Config:
         """Rebuild a configuration that `to_dict` wrote, of this version or an older one.
 
-        What an older version did not have takes its default, which does what that version did.
+        What an older version did not have takes its default, which does what that version did; but cases that it read
+        from a folder had the names of their files, and keep them.
 
         Raises:
             ValueError: If a name is unknown, or a value is impossible.
         """
+        cohort = values.get("cohort", {})
+        if "pseudonyms" not in cohort and cohort.get("layout", cls.cohort.layout) != "phantom":
+            values = values | {"cohort": cohort | {"pseudonyms": False}}
         return _rebuild(cls, cls(), values, "").checked()
 
     def checked(self) -> Config:
