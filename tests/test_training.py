@@ -96,6 +96,17 @@ def test_the_same_scan_in_two_parts_of_the_split_is_refused(tiny, home):
         train(tiny("leaky", **{"cohort.folder": "twice"}), "baseline")
 
 
+def test_where_validation_shows_no_vertebra_the_last_epoch_is_the_best(tiny, monkeypatch):
+    from spineseg.learning.validation import Tally
+
+    counted = Tally.summary
+    monkeypatch.setattr(Tally, "summary", lambda self: counted(self) | {"dice_mean": float("nan")})
+    config = tiny("blind", 2)
+    train(config, "baseline")
+    states = [load_network(config, "baseline", which)[1] for which in ("best", "last")]
+    assert [state["epochs"] for state in states] == [2, 2] and states[0]["best"] == -1.0
+
+
 def test_an_interrupted_run_ends_as_an_undisturbed_one(tiny, monkeypatch):
     from spineseg.learning.module import NetworkTraining
 

@@ -218,8 +218,8 @@ class NetworkTraining(L.LightningModule):
             lower = row["validation_loss"] < self.lowest
             self.lowest, self.waited = (row["validation_loss"], 0) if lower else (self.lowest, self.waited + 1)
             self.trainer.should_stop = self.on_plateau
-        if tally is not None and row["dice_mean"] >= self.best:
-            self.best = row["dice_mean"]
+        if tally is not None and not row["dice_mean"] < self.best:  # nan where validation shows no vertebra: the last
+            self.best = row["dice_mean"] if math.isfinite(row["dice_mean"]) else self.best
             if self.group.is_first:
                 checkpoints.save(self.path("best"), dict(self.average.weights), self._state())
         if self.group.is_first:
