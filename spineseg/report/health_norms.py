@@ -12,8 +12,8 @@ SOURCES = {
     # stands for the depth here, its canal length for the canal)
     "cook2021": "196 patients, CT",
     # European Spine Journal 19(5), 768-773, 2010, doi 10.1007/s00586-009-1256-6, table 1: means of 120 women and of 120
-    # men (its deviations are those of no adults, .05 degrees, and are not used)
-    "esj2010": "120 women to 120 men",
+    # men (its deviations, .04 and .05 degrees, are too small for adults and not used)
+    "esj2010": "published, women to men",
     # V. Parihar et al., Computerized tomography-based morphometric analysis of cervical spinal canal in central Indian
     # population, Journal of Neurosciences in Rural Practice, abstract: the largest and the smallest level
     "parihar": "100 adults, CT",
@@ -25,16 +25,17 @@ SOURCES = {
     "onishi2019": "300 patients, MRI",
     # Measuring dimensions of lumbar intervertebral discs in normal subjects, Anatomical Sciences Journal, A-10-159-1,
     # abstract: 40 to 59 years
-    "asj": "14 healthy people, MRI",
+    "asj": "14 healthy, MRI",
     # S. Jang et al., Opportunistic osteoporosis screening at routine abdominal and thoracic CT, Radiology 291(2),
     # 360-367, 2019, abstract: from 90 years or older to younger than 30
-    "jang2019": "20 374 adults, CT at 120 kV, oldest to youngest",
+    "jang2019": "20 374 adults, CT, old to young",
 }
 CERVICAL = ("C2-C3", "C3-C4", "C4-C5", "C5-C6", "C6-C7", "C7-T1")
+ANGLES = {"wedge_degrees": "inner part, median", "rim_degrees": "rim to rim, median"}
 SHOWN = {
-    "height_anterior_mm": "height in front", "height_middle_mm": "height in the middle",
-    "height_posterior_mm": "height behind", "depth_mm": "depth", "canal_mm": "canal",
-    "wedge_degrees": "wedge angle, inner part", "rim_degrees": "wedge angle, rim to rim", "hu_median": "HU of the body",
+    "height_anterior_mm": "height, front", "height_middle_mm": "height, middle", "height_posterior_mm": "height, back",
+    "depth_mm": "depth", "canal_mm": "canal", "hu_median": "HU", "wedge_degrees": "wedge, inner part",
+    "rim_degrees": "wedge, rim to rim",
 }  # fmt: skip
 
 
@@ -69,7 +70,7 @@ class Norm:
     @property
     def shown(self) -> str:
         """What it is of, in words."""
-        return SHOWN[self.column].replace("height", "disc height" if self.is_disc else "body height")
+        return SHOWN[self.column].replace("height", "disc" if self.is_disc else "body")
 
     def says(self) -> str:
         """As a page shows it: means with deviations."""
@@ -134,23 +135,36 @@ def values_at(answer: dict, norm: Norm) -> pd.Series:
 
 
 def norms_table(answer: dict) -> pd.DataFrame:
-    """The real cases beside the norms: a row per norm that there is a value for.
+    """The real cases beside the norms, wedge angles apart: a row per norm that there is a value for.
 
     Args:
         answer: Of `real_measures.json`.
 
     Returns:
-        Columns `measure`, `where`, `n`, `here, median`, `least to most`, `published`, `of`.
+        Indexed by the measure; `where`, `n`, `median`, `range` (empty for one value), `published`, `of`.
     """
     rows = []
     for norm in NORMS:
         own = values_at(answer, norm)
-        if len(own):
-            row = {"measure": norm.shown, "where": norm.where, "n": len(own), "here, median": f"{own.median():.1f}"}
-            row |= {"least to most": f"{own.min():.1f} to {own.max():.1f}", "published": norm.says()}
-            rows.append(row | {"of": SOURCES[norm.source]})
-    columns = ["measure", "where", "n", "here, median", "least to most", "published", "of"]
+        if norm.column in ANGLES or not len(own):
+            continue
+        spread = f"{own.min():.1f} to {own.max():.1f}" if len(own) > 1 else ""
+        row = {"measure": norm.shown, "where": norm.where, "n": len(own), "median": f"{own.median():.1f}"}
+        rows.append(row | {"range": spread, "published": norm.says(), "of": SOURCES[norm.source]})
+    columns = ["measure", "where", "n", "median", "range", "published", "of"]
     return pd.DataFrame(rows, columns=columns).set_index("measure").rename_axis(None)
+
+
+def wedge_table(answer: dict) -> pd.DataFrame:
+    """Wedge angles of the real cases by level, taken both ways, beside the published means of women and men."""
+    rows: dict[str, dict] = {}
+    for norm in NORMS:
+        own = values_at(answer, norm)
+        if norm.column in ANGLES and len(own):
+            row = rows.setdefault(norm.where, {"n": len(own)})
+            row |= {ANGLES[norm.column]: f"{own.median():.1f}", SOURCES[norm.source]: norm.says()}
+    columns = ["n", *ANGLES.values(), SOURCES["esj2010"]]
+    return pd.DataFrame(rows.values(), index=list(rows), columns=columns)
 
 
 def norms_words(answer: dict) -> dict:
@@ -160,7 +174,7 @@ def norms_words(answer: dict) -> dict:
         answer: Of `real_measures.json`.
 
     Returns:
-        `norms_near`, `norms_counted`, `norms_sources`; `norms_far`, the places of the others; `wedge_levels`;
+        `norms_near`, `norms_counted`, `norms_sources` that give deviations; `norms_far`, the others; `wedge_levels`;
         `wedge_lower` and `rim_lower`, levels that lie below the published means of both sexes, in the inner part of
         endplates and from rim to rim; `wedge_off` and `rim_off`, the median distance from the nearer mean, degrees.
     """
@@ -170,16 +184,16 @@ def norms_words(answer: dict) -> dict:
         own = values_at(answer, norm)
         if not len(own):
             continue
-        used.add(norm.source)
         median = float(own.median())
         if norm.deviations:
+            used.add(norm.source)
             counted, near = counted + 1, near + int(norm.is_near(median))
-            far += [] if norm.is_near(median) else [f"{norm.shown} at {norm.where}"]
+            far += [] if norm.is_near(median) else [f"{norm.where} ({norm.shown})"]
         elif norm.column in off:
             off[norm.column].append(median - min(max(median, min(norm.means)), max(norm.means)))
     plane, rim = (pd.Series(values, dtype=float) for values in off.values())
     return {
-        "norms_near": near, "norms_counted": counted, "norms_sources": len(used), "norms_far": ", ".join(far) or "none",
+        "norms_near": near, "norms_counted": counted, "norms_sources": len(used), "norms_far": "; ".join(far) or "none",
         "wedge_levels": len(plane), "wedge_lower": int((plane < 0).sum()), "wedge_off": float(plane.abs().median()),
         "rim_lower": int((rim < 0).sum()), "rim_off": float(rim.abs().median()),
     }  # fmt: skip
