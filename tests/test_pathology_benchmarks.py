@@ -31,7 +31,7 @@ def test_every_script_says_what_it_takes(script, capsys):
 
 
 def test_one_spine_is_enough_for_every_table_of_exactness(tmp_path, monkeypatch):
-    monkeypatch.setattr(morphometry, "whole_spine", lambda seed, **k: whole_spine(seed, **(k | {"spacing_mm": 5.0})))
+    monkeypatch.setattr(morphometry, "whole_spine", lambda seed, **k: whole_spine(seed, **(k | {"spacing_mm": 4.0})))
     assert morphometry.main(["--seeds", "1", "--out", str(tmp_path / "m.json")]) == 0
     answer = json.loads((tmp_path / "m.json").read_text())
     assert answer["seeds"] == answer["rotated_seeds"] == 1 and set(answer["rotated"]) == {"drawn", "nearest"}
