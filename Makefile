@@ -4,7 +4,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-CONSTRAINTS := $(wildcard constraints-py$(shell $(PYTHON) -c 'import sys; print("%d%d" % sys.version_info[:2])').txt)
+LOCK := requirements.txt requirements-torch.txt
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 TEST_HOME := $(CURDIR)/_build/test
 NOTEBOOK_HOME := $(CURDIR)/_build/notebooks
 NOTEBOOKS := $(sort $(wildcard notebooks/[0-9][0-9]_*.ipynb))
@@ -13,17 +14,21 @@ cell.metadata.papermill cell.metadata.execution"
 PROFILE ?= demo
 RUN ?= $(PROFILE)
 
-.PHONY: report test unit notebooks-check book-check lint notebooks api lab bench bench-gpu study architectures pathology weights-scores rehearsal clean help
+.PHONY: report test unit notebooks-check book-check lint notebooks api lab bench bench-gpu study architectures pathology weights-scores rehearsal lock clean help
 .DEFAULT_GOAL := help
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(firstword $(MAKEFILE_LIST)) | sed 's/:.*## /\t/' | expand -t 20
 
-$(STAMP): pyproject.toml $(CONSTRAINTS)
+$(STAMP): pyproject.toml $(LOCK)
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))' || \
 	  { echo "$(PYTHON) is $$($(PYTHON) --version); Python 3.11 or 3.12 is needed: make PYTHON=python3.11 ..."; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(addprefix -c ,$(CONSTRAINTS)) -e '.[architectures,book,dev]'
+	$(INSTALL) --require-hashes --no-deps --only-binary :all: -r requirements.txt
+	@# by version alone, from the index that is set up; what else it needs is there already, but for CUDA's libraries
+	$(INSTALL) --only-binary :all: -r requirements-torch.txt
+	$(INSTALL) --no-deps --no-build-isolation -e .
+	@test -e $(BENCH_STAMP) || $(BIN)/python -m pip check --disable-pip-version-check  # `bench` takes torchvision out
 	@# commits keep only the notebook outputs that are compared; .gitattributes names this filter
 	@if git rev-parse --git-dir >/dev/null 2>&1; then \
 	  git config filter.nbstripout.clean '$(BIN)/python $(STRIP)' && \
@@ -68,7 +73,9 @@ lab: $(STAMP)  ## open the notebooks in JupyterLab
 # the other libraries are for measuring beside alone; the package never imports them
 BENCH_STAMP := $(VENV)/.bench-installed
 $(BENCH_STAMP): $(STAMP)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(addprefix -c ,$(CONSTRAINTS)) -e '.[bench]'
+	@# they are in no lock; what they share with ours keeps its version
+	sed -n 's/^\([A-Za-z][^ ]*==[^ ]*\).*/\1/p' $(LOCK) > $(VENV)/pins.txt
+	$(INSTALL) --no-build-isolation -c $(VENV)/pins.txt -e '.[bench]'
 	@# nnU-Net brings torchvision, which cannot be imported beside a torch of another build; nothing here needs it
 	$(BIN)/python -c 'import torchvision' 2>/dev/null || $(BIN)/python -m pip uninstall --quiet --yes torchvision
 	@touch $@
@@ -104,6 +111,13 @@ pathology: $(STAMP)  ## exactness of measures, the call on planted pathology, th
 
 rehearsal: $(STAMP)  ## a thousand cases with planted faults and killed workers; half an hour
 	$(BIN)/python benchmarks/rehearsal.py _build/rehearsal --out benchmarks/results/rehearsal.json
+
+# one lock for every platform and both Pythons; without torch and what only its CUDA build needs, see requirements-torch.txt
+lock:  ## resolve pyproject.toml, hold what comes out to hashes, keep versions where that can be; needs uv
+	uv pip compile --quiet --generate-hashes --python-version 3.11.5 --no-annotate --custom-compile-command 'make lock' \
+	  --extra architectures --extra book --extra dev -c requirements-torch.txt -o requirements.txt pyproject.toml
+	awk '/^[A-Za-z]/ {drop = /^(torch==|triton==|cuda-|nvidia-)/} !drop' requirements.txt > requirements.new
+	mv requirements.new requirements.txt
 
 clean:  ## remove what was built; runs, data and the environment stay
 	rm -rf _build book/_static/views .pytest_cache .ruff_cache .hypothesis

@@ -16,6 +16,7 @@ COMMANDS = {
     "fetch": scans.fetch,
     "audit": scans.audit,
     "prepare": scans.prepare,
+    "who": scans.who,
     "train": networks.train,
     "predict": networks.predict,
     "reproduce": networks.reproduce,
@@ -42,7 +43,9 @@ def main(arguments: list[str] | None = None) -> int:
             return tyro.cli(COMMANDS[name], args=rest, prog=f"spineseg {name}")
         return COMMANDS[name](*_configured(name, rest))
     except (CaseError, ValueError, OSError, RuntimeError, FloatingPointError, Interrupted, OutOfMemory) as error:
-        print(f"spineseg {name}: {error}", file=sys.stderr)
+        from spineseg.data.pseudonyms import reveal
+
+        print(f"spineseg {name}: {reveal(str(error))}", file=sys.stderr)
         return _status(error)
 
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import hashlib
 import json
 from dataclasses import dataclass, field
 from typing import Any
 
-from spineseg import limits
+from spineseg import limits, overriding
 from spineseg.profiles import PROFILES
 
 
@@ -29,6 +28,7 @@ class CohortConfig:
     train_share: float = 0.8
     validation_share: float = 0.05
     official_split: bool = True  # of real data, where the publisher made one
+    pseudonyms: bool = True  # of cases read from a folder: no report shows a file's name; `spineseg who` tells it
     seed: int = 20261201  # of phantom case 0; the split of real data is drawn from it too
     spacing_mm: float = 3.0  # voxel size that phantoms are scanned at (some anisotropic about it)
 
@@ -249,19 +249,23 @@ class Config:
             changes["training.epochs"] = epochs
         config = dataclasses.replace(cls(), profile=profile, run=run or profile)
         for name, value in changes.items():
-            config = _replace(config, name, name.split("."), value)
+            config = overriding.replaced(config, name, value)
         return config.checked()
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Config:
         """Rebuild a configuration that `to_dict` wrote, of this version or an older one.
 
-        What an older version did not have takes its default, which does what that version did.
+        What an older version did not have takes its default, which does what that version did; but cases that it read
+        from a folder had the names of their files, and keep them.
 
         Raises:
             ValueError: If a name is unknown, or a value is impossible.
         """
-        return _rebuild(cls, cls(), values, "").checked()
+        cohort = values.get("cohort", {})
+        if "pseudonyms" not in cohort and cohort.get("layout", cls.cohort.layout) != "phantom":
+            values = values | {"cohort": cohort | {"pseudonyms": False}}
+        return overriding.rebuilt(cls(), values).checked()
 
     def checked(self) -> Config:
         """The configuration itself, if every value is possible.
@@ -281,46 +285,3 @@ class Config:
         values = self.to_dict()
         chosen = {name: values[name] for name in sections} if sections else values
         return hashlib.sha256(json.dumps(chosen, sort_keys=True).encode()).hexdigest()[:12]
-
-
-def _rebuild(kind: type, default, values: dict[str, Any], prefix: str):
-    names = [f.name for f in dataclasses.fields(kind)]
-    if unknown := sorted(set(values) - set(names)):
-        raise ValueError(f"written by another version: {', '.join(prefix + n for n in unknown)} unknown here")
-    parts = {}
-    for name, value in values.items():
-        known = getattr(default, name)
-        nested = dataclasses.is_dataclass(known)
-        full = f"{prefix}{name}"
-        parts[name] = _rebuild(type(known), known, value, f"{full}.") if nested else _cast(full, known, value)
-    return dataclasses.replace(default, **parts)
-
-
-def _replace(node, full: str, parts: list[str], value):
-    names = [f.name for f in dataclasses.fields(node)]
-    head, *rest = parts
-    if head not in names:
-        near = difflib.get_close_matches(head, names, n=1)
-        hint = f"did you mean {near[0]!r}? " if near else ""
-        raise ValueError(f"unknown parameter {full!r}: {hint}known here: {', '.join(names)}")
-    current = getattr(node, head)
-    if rest:
-        if not dataclasses.is_dataclass(current):
-            raise ValueError(f"parameter {full!r}: {head!r} is a value and has no {rest[0]!r}")
-        return dataclasses.replace(node, **{head: _replace(current, full, rest, value)})
-    if dataclasses.is_dataclass(current):
-        known = ", ".join(f"{full}.{f.name}" for f in dataclasses.fields(current))
-        raise ValueError(f"parameter {full!r} is a group; name one of {known}")
-    return dataclasses.replace(node, **{head: _cast(full, current, value)})
-
-
-def _cast(name: str, current, value):
-    if isinstance(current, tuple):
-        if not isinstance(value, list | tuple) or not all(isinstance(v, int) for v in value):
-            raise ValueError(f"parameter {name!r} must be a list of whole numbers, got {value!r}")
-        return tuple(value)
-    if isinstance(current, float) and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if type(value) is not type(current):
-        raise ValueError(f"parameter {name!r} must be {type(current).__name__}, got {value!r}")
-    return value

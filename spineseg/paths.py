@@ -29,6 +29,11 @@ def store_folder() -> Path:
     return project_root() / "data" / "derived" / "store"
 
 
+def pseudonyms_folder() -> Path:
+    """Folder of links to cases under pseudonyms and of the tables that say who is who; for the owner's eyes alone."""
+    return project_root() / "data" / "pseudonyms"
+
+
 def weights_folder() -> Path:
     """Folder of the weights that come with the project, `$SPINESEG_WEIGHTS` or `data/weights` of this checkout."""
     default = Path(__file__).resolve().parents[1] / "data" / "weights"
@@ -41,8 +46,8 @@ def results_folder() -> Path:
 
 
 def pins_file() -> Path:
-    """The file of this checkout that pins the libraries; absent where the package is installed without one."""
-    return Path(__file__).resolve().parents[1] / "constraints-py311.txt"
+    """The file of this checkout that locks the libraries; absent where the package is installed without one."""
+    return Path(__file__).resolve().parents[1] / "requirements.txt"
 
 
 def real_ct_folder() -> Path:

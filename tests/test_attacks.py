@@ -30,10 +30,11 @@ import misbehaving_server as acts
 import nbformat
 import nibabel as nib
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 import yaml
-from conftest import column_of_vertebrae
+from conftest import TINY, column_of_vertebrae
 from made_files import error_of, raw_bytes
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
@@ -610,6 +611,59 @@ def test_attack_20_free_text_is_blank_in_what_is_written(tmp_path):
     assert CANARY.encode() not in plain((tmp_path / "out.nii.gz").read_bytes())
 
 
+NAME = "CANARY_Meier_Hans_{}"  # of a file
+
+
+def shown_by(notebook, overrides):
+    """All that a notebook shows, run as it lies in this process: text, tables, words of figures."""
+    import matplotlib.pyplot as plt
+    from matplotlib.text import Text
+
+    names, shown = {"__name__": "__main__"}, []
+    for cell in json.loads(notebook.read_text())["cells"]:
+        if cell["cell_type"] != "code":
+            continue
+        tree = ast.parse("".join(cell["source"]))
+        last = tree.body.pop() if isinstance(tree.body[-1], ast.Expr) else None
+        exec(compile(tree, notebook.name, "exec"), names)
+        if last is not None:
+            value = eval(compile(ast.Expression(last.value), notebook.name, "eval"), names)
+            shown += [repr(value), *(f() for f in (getattr(value, "_repr_html_", None),) if f)]
+        if "parameters" in cell["metadata"].get("tags", ()):
+            names["overrides"] = overrides
+        shown += [t.get_text() for n in plt.get_fignums() for t in plt.figure(n).findobj(Text)]
+        plt.close("all")
+    return shown
+
+
+def test_attack_20_names_of_files_are_nowhere_in_a_report(tmp_path, monkeypatch, capsys, recwarn):
+    for name, folder in (("HOME", "home"), ("REALCT", "no_pairs")):
+        monkeypatch.setenv(f"SPINESEG_{name}", str(tmp_path / folder))
+    (tmp_path / "notebooks").mkdir()
+    monkeypatch.chdir(tmp_path / "notebooks")  # 3D views go beside it
+    for i in range(5):
+        ct, labels, affine = column_of_vertebrae(i)
+        for part, array in (("volumes", ct), ("segmentations", labels))[: 2 - (i == 4)]:  # a scan without its partner
+            nifti.write(tmp_path / "set" / part / f"{NAME.format(i)}.nii.gz", array, affine)
+    overrides = {name: list(v) if isinstance(v, tuple) else v for name, v in TINY.items()}
+    overrides |= {"cohort.layout": "auto", "cohort.folder": str(tmp_path / "set"), "training.epochs": 1}
+    shown = []
+    for chapter in ("01_eda", "02_preprocessing", "03_training", "04_evaluation", "05_cervical_errors"):
+        shown += shown_by(ROOT / "notebooks" / f"{chapter}.ipynb", overrides)
+    said = "".join(capsys.readouterr())
+    text = "\n".join([*shown, said, *(str(w.message) for w in recwarn)])
+    names = pd.read_csv(tmp_path / "home" / "runs" / "smoke" / "splits.csv")["case"]
+    assert len(shown) > 100 and any(name in "\n".join(shown) for name in names) and "1 cases left out" in text
+    assert not [part for part in ("CANARY", "Meier", "Hans") if part in text]
+    written = [p for p in (tmp_path / "home").rglob("*") if "pseudonyms" not in p.parts]
+    written += [tmp_path / "book", *(tmp_path / "book").rglob("*"), *(tmp_path / "notebooks").rglob("*")]
+    assert len(written) > 50 and not [
+        p for p in written if b"CANARY" in bytes(p) + (plain(p.read_bytes()) if p.is_file() else b"")
+    ]
+    reveal = (tmp_path / "home" / "data" / "pseudonyms").rglob("names.csv")
+    assert [(p.stat().st_mode & 0o777, p.read_text().count("CANARY")) for p in reveal] == [(0o600, 16)]
+
+
 def labelled(name):
     ct, labels, affine = column_of_vertebrae(3)
     return ct, np.where(labels > 0, IDS[name], 0).astype(np.uint8), affine
@@ -678,7 +732,10 @@ def test_attack_23_no_other_yaml_loader_is_called():
 
 
 DECLARED = [line.strip(' ",') for line in re.findall(r'^  "[^"]+",$', PROJECT, re.M)]
-PINS = dict(line.split("==") for line in (ROOT / "constraints-py311.txt").read_text().split())
+LOCK = (ROOT / "requirements.txt").read_text().replace("\\\n", "").splitlines()  # a package a line, then its hashes
+LOCKED = [line.split() for line in LOCK if not line.startswith("#")]
+TORCH = [line for line in (ROOT / "requirements-torch.txt").read_text().splitlines() if not line.startswith("#")]
+PINS = dict(pin.split("==") for pin in [words[0] for words in LOCKED] + TORCH)
 
 
 def needed(requirement, seen):
@@ -698,15 +755,63 @@ def needed(requirement, seen):
 
 def test_attack_24_all_that_is_installed_is_pinned_to_one_version():
     seen = set()
-    for extra in ("", "[book]", "[dev]"):
+    for extra in ("", "[architectures]", "[book]", "[dev]"):
         needed(Requirement(f"spineseg{extra}"), seen)
     pinned = {canonicalize_name(name) for name in PINS}
-    assert len(seen) > 100 and {name for name, *_ in seen} - pinned - {"spineseg", "setuptools", "wheel"} == set()
+    # what only the CUDA build of torch brings is named by torch's own metadata
+    lost = {name for name, *_ in seen} - pinned - {"spineseg"}
+    assert len(seen) > 100 and not [name for name in lost if not re.match("nvidia-|cuda-|triton$", name)]
     assert not [version for version in PINS.values() if not re.fullmatch(r"[0-9][0-9a-z.]*", version)]
 
 
-def test_attack_24_every_installation_is_held_to_the_pins_and_audited():
-    lines = [line for line in (ROOT / "Makefile").read_text().splitlines() if "pip install" in line]
-    assert lines and all("$(addprefix -c ,$(CONSTRAINTS))" in line for line in lines)
+def test_attack_24_all_but_torch_is_held_to_hashes():
+    assert len(LOCKED) > 200 and [pin.split("==")[0] for pin in TORCH] == ["torch"]
+    for pin, *hashes in LOCKED:
+        assert hashes and all(re.fullmatch("--hash=sha256:[0-9a-f]{64}", h) for h in hashes), pin
+
+
+def wheel(folder, content):
+    """A wheel of a package `planted`, made by hand."""
+    path = folder / "planted-1.0-py3-none-any.whl"
+    about = "Metadata-Version: 2.1\nName: planted\nVersion: 1.0\n"
+    kind = "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+    folder.mkdir()
+    with zipfile.ZipFile(path, "w") as file:
+        for name, text in (("planted.py", content), ("planted-1.0.dist-info/METADATA", about)):
+            file.writestr(name, text)
+        file.writestr("planted-1.0.dist-info/WHEEL", kind)
+        file.writestr("planted-1.0.dist-info/RECORD", "")
+    return path
+
+
+def test_attack_24_a_file_of_another_hash_is_not_installed(tmp_path):
+    honest, forged = wheel(tmp_path / "honest", "x = 1\n"), wheel(tmp_path / "forged", "x = 2\n")
+    pin = f"planted==1.0 --hash=sha256:{hashlib.sha256(honest.read_bytes()).hexdigest()}\n"
+    (tmp_path / "lock.txt").write_text(pin)
+    options = re.search(r"\$\(INSTALL\) (--require-hashes .*) -r requirements\.txt", (ROOT / "Makefile").read_text())[1]
+    command = [sys.executable, "-m", "pip", "install", *options.split(), "-r", str(tmp_path / "lock.txt"), "--no-index"]
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("PIP_")} | {"PIP_CONFIG_FILE": os.devnull}
+    for folder, accepted in ((forged.parent, False), (honest.parent, True)):
+        words = [*command, "--target", str(tmp_path / "to"), "--find-links", str(folder)]
+        done = subprocess.run(words, capture_output=True, text=True, env=environment)
+        assert (done.returncode == 0) == accepted, done.stderr
+        assert (tmp_path / "to" / "planted.py").exists() == accepted
+        assert accepted or "DO NOT MATCH THE HASHES" in done.stderr
+
+
+def test_attack_24_every_installation_is_held_to_the_lock_and_audited():
+    lines = re.findall(r"^\t\$\(INSTALL\) (.*)$", (ROOT / "Makefile").read_text(), re.M)
+    held = (
+        "--require-hashes --no-deps",
+        "-r requirements-torch.txt",
+        "--no-deps --no-build-isolation -e",
+        "-c $(VENV)/pins.txt",
+    )
+    assert len(lines) == 4 and all(word in line for word, line in zip(held, lines, strict=True))
+    assert (ROOT / "Makefile").read_text().count("pip install") == 1  # in INSTALL itself
     steps = (ROOT / ".github" / "workflows" / "tests.yml").read_text()
-    assert "bandit -q -r spineseg -ll" in steps and "-r constraints-py311.txt" in steps
+    assert "bandit -q -r spineseg -ll" in steps
+    assert all(
+        f"pip-audit --strict {how} --disable-pip -r requirements{which}.txt" in steps
+        for how, which in (("--require-hashes", ""), ("--no-deps", "-torch"))
+    )

@@ -520,7 +520,7 @@ def test_44_the_same_scan_in_two_parts_stops_before_the_start(pairs):
         for file in pairs.glob(f"{name}_*.nii.gz*"):
             file.unlink()
     config, _ = prepared(pairs, run="leak")
-    with pytest.raises(ValueError, match=r"p\d.*p\d.*hold the same scan.*remove one"):
+    with pytest.raises(ValueError, match=r"case-\w+.*case-\w+.*hold the same scan.*remove one"):
         train(config, "baseline")
     assert not run_folder(config.run).exists()
 
@@ -542,7 +542,8 @@ def test_44_one_patient_in_two_parts_stops_before_the_start(tmp_path):
         tree = tmp_path / f"dataset-verse19{part}"
         nifti.write(tree / "rawdata/sub-verse7" / f"{name}_ct.nii.gz", made.ct_hu, made.affine)
         nifti.write(tree / "derivatives/sub-verse7" / f"{name}_seg-vert_msk.nii.gz", made.labels, made.affine)
-    config = Config.load("smoke", **{"cohort.layout": "verse", "cohort.folder": str(tmp_path)})
+    values = {"cohort.layout": "verse", "cohort.folder": str(tmp_path), "cohort.pseudonyms": False}
+    config = Config.load("smoke", **values)
     with pytest.raises(ValueError, match=r"patient 'sub-verse7' is in test and train"):
         split(cohort.cases(config), config)
 

@@ -25,7 +25,12 @@ def make(config):
 
 
 def kaggle(config, folder):
-    return Config.load(config.profile, **{"cohort.layout": "kaggle", "cohort.folder": str(folder)})
+    return under_own_names(config, "kaggle", folder)
+
+
+def under_own_names(config, layout, folder):
+    values = {"cohort.layout": layout, "cohort.folder": str(folder), "cohort.pseudonyms": False}
+    return Config.load(config.profile, **values)
 
 
 def times(folder):
@@ -81,7 +86,7 @@ def test_a_case_with_two_files_is_left_out_and_named(smoke):
 
 @pytest.mark.parametrize("layout", ["kaggle", "pairs"])
 def test_a_missing_or_empty_folder_says_what_to_do(smoke, tmp_path, layout):
-    config = Config.load("smoke", **{"cohort.layout": layout, "cohort.folder": str(tmp_path / "none")})
+    config = under_own_names(smoke, layout, tmp_path / "none")
     with pytest.raises(CaseError, match="no such folder.*download.*cohort.folder"):
         cohort.cases(config)
     (tmp_path / "none").mkdir()
@@ -94,7 +99,7 @@ def test_pairs_are_matched_by_name(smoke, tmp_path):
     for name in ("b", "a"):
         nifti.write(tmp_path / "p" / f"{name}_ct.nii.gz", phantom.ct_hu, AFFINE)
         nifti.write(tmp_path / "p" / f"{name}_seg.nii.gz", phantom.labels, AFFINE)
-    config = Config.load("smoke", **{"cohort.layout": "pairs", "cohort.folder": str(tmp_path / "p")})
+    config = under_own_names(smoke, "pairs", tmp_path / "p")
     table = cohort.cases(config)
     assert table["case"].tolist() == ["a", "b"] and table["segmentation"][0].endswith("a_seg.nii.gz")
 

@@ -6,7 +6,8 @@ from networks import shape as shape_of
 from spineseg.cli import main
 from spineseg.config import Config, NetworkConfig
 from spineseg.learning.architectures import make_network
-from spineseg.learning.cost import STATE_BYTES, forecast, network_cost, training_cost, ways_to_fit
+from spineseg.learning.convolution import Conv3d
+from spineseg.learning.cost import HALVED_COPIES, STATE_BYTES, forecast, network_cost, training_cost, ways_to_fit
 from spineseg.learning.vnet import VNet, count_parameters
 
 TINY = NetworkConfig(channels=(4, 8, 16), convolutions=(1, 2, 2), norm="group")
@@ -57,6 +58,18 @@ def test_every_network_keeps_less_when_it_computes_again(architecture):
     plain, again = (network_cost(network, shape, bf16=False, recompute=r) for r in (False, True))
     assert again.kept_bytes < 0.9 * plain.kept_bytes and again.flops == plain.flops
     assert network.recompute is False  # as it was
+
+
+@pytest.mark.parametrize("channels", [6, 2])
+def test_halves_of_a_single_item_are_those_of_what_a_convolution_takes_and_gives(channels):
+    with torch.device("meta"):
+        network = Conv3d(6, channels, 3, padding=1)
+    network.out_channels = 6  # of logits, for the loss
+    shape, voxels = (1, 8, 8, 6), 8 * 8 * 6
+    one, two = (network_cost(network, (n, *shape[1:]), bf16=False, device="cpu") for n in (1, 2))
+    rest = one.parameters * STATE_BYTES + voxels * 6 * 4 * 2
+    assert one.peak_bytes - one.kept_bytes - rest == HALVED_COPIES * 4 * voxels * (6 + channels)
+    assert two.peak_bytes < 2 * one.peak_bytes - HALVED_COPIES * 4 * voxels  # two items are not halved
 
 
 def test_a_layer_norm_keeps_fp32_where_a_gpus_autocast_does():

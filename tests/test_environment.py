@@ -31,9 +31,11 @@ def test_conda_environment_has_the_same_python():
     assert python == f"python {PROJECT['requires-python']}"
 
 
-def test_every_declared_package_is_pinned_and_no_local_build_is():
-    pins = [line for line in (ROOT / "constraints-py311.txt").read_text().splitlines() if line]
+def test_every_declared_package_is_pinned_once_and_no_local_build_is():
+    lines = [line for name in ("requirements", "requirements-torch") for line in (ROOT / f"{name}.txt").open()]
+    pins = [line.split()[0] for line in lines if not line.startswith((" ", "#"))]
     assert {name_of(r) for r in declared()} <= {name_of(p) for p in pins}
+    assert len({name_of(p) for p in pins}) == len(pins)
     assert not [p for p in pins if "+" in p or "==" not in p]
 
 

@@ -14,7 +14,10 @@ PACKAGE = Path(spineseg.__file__).parent
 FLOORS = ("ground", "anatomy", "data", "evaluation", "learning", "report", "commands", "cli")
 GROUND = {
     "spineseg",
-    *(f"spineseg.{m}" for m in ("config", "limits", "profiles", "errors", "options", "paths", "anatomy.labels")),
+    *(
+        f"spineseg.{m}"
+        for m in ("config", "limits", "profiles", "errors", "options", "overriding", "paths", "anatomy.labels")
+    ),
 }
 # so that a bare GPU machine can train on phantoms that it makes itself
 LIGHT = {"torch", "numpy", "pandas", "lightning", "safetensors", "tqdm", "spineseg"} | set(sys.stdlib_module_names)

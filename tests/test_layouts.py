@@ -14,6 +14,8 @@ from spineseg.data.reference import read_case
 from spineseg.data.splits import split
 from spineseg.errors import CaseError
 
+OWN_NAMES = {"cohort.pseudonyms": False}
+
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
@@ -105,7 +107,9 @@ def test_a_scan_without_the_ending_is_the_partner_of_its_label_map(tmp_path):
 
 def test_the_official_split_is_kept(made):
     folders, _ = made
-    config = Config.load("smoke", **{"cohort.layout": "auto", "cohort.folder": str(folders["totalsegmentator"])})
+    config = Config.load(
+        "smoke", **OWN_NAMES | {"cohort.layout": "auto", "cohort.folder": str(folders["totalsegmentator"])}
+    )
     table = cohort.cases(config)
     assert split(table, config)["split"].tolist() == ["train", "validation", "test", "test"]
     drawn = Config.load("smoke", **{"cohort.layout": "auto", "cohort.official_split": False})
@@ -176,7 +180,7 @@ def test_patients_with_several_scans_stay_together(made, tmp_path):
             name = f"sub-verse{i}_split-{part}"
             nifti.write(tmp_path / f"rawdata/sub-verse{i}/{name}_ct.nii.gz", ct, affine)
             nifti.write(tmp_path / f"derivatives/sub-verse{i}/{name}_seg-vert_msk.nii.gz", labels, affine)
-    config = Config.load("smoke", **{"cohort.layout": "verse", "cohort.folder": str(tmp_path)})
+    config = Config.load("smoke", **OWN_NAMES | {"cohort.layout": "verse", "cohort.folder": str(tmp_path)})
     table = cohort.cases(config)
     assert sorted(set(table["patient"])) == ["sub-verse0", "sub-verse1", "sub-verse2"]
     parts = table.assign(split=split(table, config)["split"]).groupby("patient")["split"].nunique()
@@ -282,7 +286,7 @@ def test_nnunet_version_1_lists_names_by_number(made, tmp_path):
 def test_test_images_with_labels_are_the_test_part(made, tmp_path):
     folders, cases = made
     shutil.copytree(folders["nnunet"], tmp_path / "x")
-    config = Config.load("smoke", **{"cohort.layout": "nnunet", "cohort.folder": str(tmp_path / "x")})
+    config = Config.load("smoke", **OWN_NAMES | {"cohort.layout": "nnunet", "cohort.folder": str(tmp_path / "x")})
     (tmp_path / "x/imagesTs").mkdir()
     nifti.write(tmp_path / "x/imagesTs/new_0000.nii.gz", cases[0][0], cases[0][2])
     assert "1 scans in imagesTs have no label maps" in str(list_cases(tmp_path / "x"))
@@ -297,10 +301,12 @@ def test_a_cohort_says_which_cases_it_left_out(made, tmp_path):
     shutil.copytree(folders["pairs"], tmp_path / "x")
     (tmp_path / "x/p0_seg.nii.gz").unlink()
     (tmp_path / "x/._p1_ct.nii.gz").write_bytes(b"resource fork")
-    config = Config.load("smoke", **{"cohort.layout": "auto", "cohort.folder": str(tmp_path / "x")})
+    config = Config.load("smoke", **OWN_NAMES | {"cohort.layout": "auto", "cohort.folder": str(tmp_path / "x")})
     with pytest.warns(UserWarning, match=r"1 cases left out: .*p0_ct\.nii\.gz: a scan alone"):
         assert cohort.cases(config)["case"].tolist() == ["p1", "p2", "p3"]
     assert "1 files of macOS metadata" in str(cohort.listing(config))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        cohort.cases(Config.load("smoke", **{"cohort.layout": "auto", "cohort.folder": str(folders["pairs"])}))
+        cohort.cases(
+            Config.load("smoke", **OWN_NAMES | {"cohort.layout": "auto", "cohort.folder": str(folders["pairs"])})
+        )

@@ -10,7 +10,8 @@ from spineseg.data.preparation import prepare_arrays
 from spineseg.learning import sampling
 from spineseg.learning.endless import held
 from spineseg.learning.looks import THICKEST, redrawn, thick_slices
-from spineseg.learning.sampling import Patches, Rounds, WholeScans
+from spineseg.learning.sampling import Patches, WholeScans
+from spineseg.learning.training_cases import Rounds
 
 SMOKE = Config.load("smoke")
 

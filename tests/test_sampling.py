@@ -6,17 +6,8 @@ import torch
 
 from spineseg.config import Config
 from spineseg.learning.augment import Intensity, pose
-from spineseg.learning.sampling import (
-    Patches,
-    Rounds,
-    TrainingCase,
-    WholeScans,
-    beyond,
-    moved,
-    padded,
-    touched_box,
-    whole_shift,
-)
+from spineseg.learning.sampling import Patches, WholeScans, padded
+from spineseg.learning.training_cases import Rounds, TrainingCase, beyond, moved, touched_box, whole_shift
 
 SMOKE = Config.load("smoke")
 

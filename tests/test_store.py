@@ -46,7 +46,8 @@ def config(tmp_path, monkeypatch):
 
 
 def load(tmp_path, **overrides):
-    fixed = {"cohort.layout": "pairs", "cohort.folder": str(tmp_path / "in"), "cluster.workers": 1}
+    fixed = {"cohort.layout": "pairs", "cohort.folder": str(tmp_path / "in"), "cohort.pseudonyms": False}
+    fixed |= {"cluster.workers": 1}
     return Config.load("smoke", **fixed, **overrides)
 
 

@@ -6,8 +6,9 @@ import torch
 
 from spineseg.config import Config
 from spineseg.learning import sampling
-from spineseg.learning.sampling import Rounds, TrainingCase, WholeScans
+from spineseg.learning.sampling import WholeScans
 from spineseg.learning.surround import BRIGHTEST, altered, near
+from spineseg.learning.training_cases import Rounds, TrainingCase
 
 SMOKE = Config.load("smoke")
 

@@ -31,7 +31,8 @@ def prepared(side: int) -> tuple[Store, np.ndarray, np.ndarray, Config]:
     home = Path(folder().name) / str(side)
     nifti.write(home / "data" / "raw" / "bench" / "a_ct.nii", array, affine)
     nifti.write(home / "data" / "raw" / "bench" / "a_seg.nii", labels, affine)
-    changes = {"cohort.layout": "pairs", "cohort.folder": "bench", "preparation.spacing_mm": SPACING_MM}
+    changes = {"cohort.layout": "pairs", "cohort.folder": "bench", "cohort.pseudonyms": False}
+    changes["preparation.spacing_mm"] = SPACING_MM
     config = Config.load("smoke", "bench", **changes)
     with mock.patch.dict(os.environ, SPINESEG_HOME=str(home)):
         store = Store(config, cohort.cases(config))

@@ -102,6 +102,7 @@ def audit(
 def prepare(config: Config) -> int:
     """Bring every case of a cohort onto the networks' grids."""
     from spineseg.data import cohort
+    from spineseg.data.pseudonyms import reveal
     from spineseg.data.store import prepare_cohort
     from spineseg.paths import store_folder
 
@@ -110,6 +111,23 @@ def prepare(config: Config) -> int:
     store = prepare_cohort(config, listing.table)
     failures = [*(error for _, error in listing.problems), *store.failures]
     for error in failures:
-        print(error, file=sys.stderr)
+        print(reveal(str(error)), file=sys.stderr)
     print(f"{len(store.table)} cases prepared, {len(failures)} failed, in {store_folder()}")
     return CASE_ERROR if failures else 0
+
+
+def who(cases: Positional[tuple[str, ...]] = ()) -> int:
+    """Say which scans of yours the pseudonyms of a report stand for.
+
+    Args:
+        cases: Pseudonyms, such as case-1f8a90c3; all if none is given.
+    """
+    from spineseg.data.pseudonyms import known
+
+    rows = [row for row in known() if not cases or row["case"] in cases]
+    for row in rows:
+        text = f"{row['case']}: {row['name']} of {row['patient']}, {row['ct'] or row['segmentation']}"
+        print("".join(c if c.isprintable() else "?" for c in text))
+    if unknown := [case for case in cases if case not in {row["case"] for row in rows}]:
+        raise ValueError(f"no case is called {unknown[0]!r} here; `spineseg who` lists those that have a pseudonym")
+    return 0

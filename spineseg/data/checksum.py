@@ -40,6 +40,12 @@ def beside(path) -> Path:
     return path.with_name(path.name + SUFFIX)
 
 
+def noted(path) -> Path:
+    """The file whose name stands in the hash: `path`, or what it links to if no hash lies beside the link."""
+    path = Path(path)
+    return path.parent / os.readlink(path) if path.is_symlink() and not beside(path).exists() else path
+
+
 def line(path, sha256: str) -> bytes:
     """The one line of a sidecar; `sha256sum -c` reads it."""
     name = os.fsencode(Path(path).name)
@@ -54,6 +60,7 @@ def recorded(path) -> tuple[str | None, tuple[Repair, ...]]:
         64 hexadecimal digits, or None where there is neither, or a sidecar that does not speak of this file; in the
         last case a remark, too.
     """
+    path = noted(path)
     try:
         with open(beside(path), "rb") as file:
             text = file.read(LONGEST_BYTES + 1)
@@ -94,7 +101,7 @@ def checked(path) -> Iterator[Sidecar]:
             raise CaseError(error.code, path, found, f"sha256 {wanted}", AGAIN) from None
         raise
     if wanted and (actual := sidecar.seen.hexdigest()) != wanted:
-        note = beside(path).name if beside(path).exists() else f"its line in {fetched.LEDGER}"
+        note = f"the {SUFFIX} beside it" if beside(noted(path)).exists() else f"its line in {fetched.LEDGER}"
         remedy = f"{AGAIN}; if it was changed on purpose, delete {note}"
         raise CaseError("hash", path, f"a file of sha256 {actual}", f"sha256 {wanted}", remedy)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections import Counter
 
 import numpy as np
 import pandas as pd
@@ -12,6 +13,7 @@ from spineseg.data import nifti
 from spineseg.data.layouts import LAYOUTS, Listing, list_cases
 from spineseg.data.phantom_cohort import case_name, cohort_folder, make_phantoms, n_phantoms, truth
 from spineseg.data.presence import presence
+from spineseg.data.pseudonyms import pseudonymised
 from spineseg.errors import CaseError
 
 __all__ = ["cases", "cohort_folder", "headers", "listing", "make_phantoms", "presence", "truth"]
@@ -24,7 +26,8 @@ def listing(config: Config, *, progress: bool = True) -> Listing:
     """What the cohort's folder holds; a phantom cohort is made or completed first.
 
     Args:
-        config: `cohort` says which layout (or `"auto"`), folder and label scheme.
+        config: `cohort` says which layout (or `"auto"`), folder and label scheme, and whether cases of a folder get
+            pseudonyms. Everything that a report shows comes from here, so there is no name that it could forget.
         progress: Show a bar while phantoms are made.
 
     Returns:
@@ -35,12 +38,26 @@ def listing(config: Config, *, progress: bool = True) -> Listing:
             do.
     """
     if config.cohort.layout != PHANTOM:
-        return list_cases(cohort_folder(config), config.cohort.layout, config.cohort.scheme)
+        return _listed(config)
     folder = make_phantoms(config, progress=progress)
     names = {case_name(i) for i in range(n_phantoms(config))}  # a larger cohort may lie in the folder
     found = LAYOUTS["kaggle"].read(folder, "")
     table = found.table[found.table["case"].isin(names)].reset_index(drop=True)
     return Listing(PHANTOM, folder, table)
+
+
+def _listed(config: Config) -> Listing:
+    folder, layout = cohort_folder(config), config.cohort.layout
+    if not config.cohort.pseudonyms:
+        return list_cases(folder, layout, config.cohort.scheme)
+    try:
+        found = list_cases(folder, layout, config.cohort.scheme)
+    except CaseError as error:  # what was found there can name files
+        if not folder.is_dir() or error.code == "layout-ambiguous":
+            raise
+        remedy = f"`spineseg audit {folder} --layout {layout}` says what is wrong"
+        raise CaseError(error.code, folder, "files that make no cohort", error.expected, remedy) from None
+    return pseudonymised(found)
 
 
 def cases(config: Config, *, progress: bool = True) -> pd.DataFrame:
@@ -61,6 +78,12 @@ def cases(config: Config, *, progress: bool = True) -> pd.DataFrame:
     if found.problems:
         more = f" (and {len(found.problems) - SHOWN} more)" if len(found.problems) > SHOWN else ""
         shown = "; ".join(str(error) for _, error in found.problems[:SHOWN])
+        if config.cohort.pseudonyms:
+            kinds = Counter(error.code for _, error in found.problems)
+            shown = (
+                f"{', '.join(f'{code} {n}' for code, n in kinds.items())}; `spineseg audit` of the folder names them"
+            )
+            more = ""
         warnings.warn(f"{len(found.problems)} cases left out: {shown}{more}", stacklevel=2)
     return found.table
 

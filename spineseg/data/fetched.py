@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
@@ -20,13 +21,14 @@ class Entry(NamedTuple):
 def recorded(path) -> str | None:
     """The sha256 that a file was fetched with; None where no folder above it was fetched, or without this file."""
     path = Path(path).absolute()
-    for root in path.parents:
-        try:
-            status = (root / LEDGER).stat()
-        except OSError:
-            continue
-        entry = _entries(root, status.st_mtime_ns, status.st_size).get(path.relative_to(root).as_posix())
-        return entry.sha256 if entry else None
+    for place in dict.fromkeys((path, Path(os.path.realpath(path)))):  # a link may lead into such a folder
+        for root in place.parents:
+            try:
+                status = (root / LEDGER).stat()
+            except OSError:
+                continue
+            entry = _entries(root, status.st_mtime_ns, status.st_size).get(place.relative_to(root).as_posix())
+            return entry.sha256 if entry else None
     return None
 
 

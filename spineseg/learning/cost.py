@@ -6,7 +6,9 @@ autograd itself says that it keeps.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+from collections.abc import Iterator
 from dataclasses import dataclass
 from unittest import mock
 
@@ -16,6 +18,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from spineseg.config import Config
 from spineseg.learning.cascade import build
+from spineseg.learning.convolution import Conv3d
 from spineseg.learning.sampling import padded
 from spineseg.learning.vnet import count_parameters
 
@@ -23,7 +26,7 @@ WHOLE_SCAN_MM = (400.0, 400.0, 900.0)  # a trunk with arms down; the coarse stag
 # float32 each: weight, gradient, two moments of AdamW, moving average
 STATE_BYTES = 5 * 4
 WIDE_COPIES = 3  # of the widest activation, alive at one time on the way back: its gradient, one before, one being made
-HALVED_COPIES = 5  # more on a CPU, where a single fp32 item is halved (`convolution`)
+HALVED_COPIES = 4  # instead, on a CPU where a single fp32 item is halved (`convolution`): of what one takes and gives
 GPU_CONTEXT_GB = 0.5  # that CUDA and its libraries take for themselves
 CARD_GB = 12.0  # an RTX 3060's
 
@@ -91,17 +94,31 @@ def network_cost(
         _leave_bf16(network, dtype)
     image = torch.empty(shape[0], network.in_channels, *shape[1:], device="meta", dtype=dtype)
     counter = FlopCounterMode(display=False)
-    with counter, torch.no_grad():
+    with counter, torch.no_grad(), _convolved(network) as most:
         network(image)
     kept, widest = _kept(network, image, recompute)
     voxels = int(torch.Size(shape).numel())
     halved = device == "cpu" and shape[0] == 1 and not bf16
-    wide = WIDE_COPIES + (HALVED_COPIES if halved else 0)
+    made = HALVED_COPIES * most["bytes"] if halved else WIDE_COPIES * widest
     # logits in float32 beside the network's own, and the loss's gradient by them
     loss = voxels * network.out_channels * 4 * 2
     copies = parameters * dtype.itemsize if bf16 else 0  # autocast keeps the weights that it has cast
-    peak = parameters * STATE_BYTES + copies + kept + loss + wide * widest
+    peak = parameters * STATE_BYTES + copies + kept + loss + made
     return Cost(name, tuple(shape), parameters, float(counter.get_total_flops()), kept, peak)
+
+
+@contextlib.contextmanager
+def _convolved(network: nn.Module) -> Iterator[dict[str, int]]:
+    """While the network runs, under `bytes` the most that one convolution takes and gives together."""
+    most = {"bytes": 0}
+
+    def see(_module, inputs, output: Tensor) -> None:
+        most["bytes"] = max(most["bytes"], inputs[0].nbytes + output.nbytes)
+
+    hooks = [m.register_forward_hook(see) for m in network.modules() if isinstance(m, Conv3d)]
+    yield most
+    for hook in hooks:
+        hook.remove()
 
 
 def _leave_bf16(network: nn.Module, dtype: torch.dtype) -> None:

@@ -18,7 +18,8 @@ from spineseg.config import Config, PreparationConfig
 from spineseg.data.phantom_cohort import wish
 from spineseg.data.preparation import PreparedCase, prepare_arrays
 from spineseg.data.voxels import foreground_of, read_box, unit
-from spineseg.learning.sampling import Patches, TrainingCase, WholeScans
+from spineseg.learning.sampling import Patches, WholeScans
+from spineseg.learning.training_cases import TrainingCase
 
 TENSORS = ("image", "labels", "coarse")  # travel as arrays: torch would open a file for each
 FIRST_SEED = 10**9  # beyond `cohort.seed`: far from every phantom of a cohort

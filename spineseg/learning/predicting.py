@@ -169,11 +169,16 @@ def predict_cohort(config: Config, method: str, cases: pd.DataFrame, which: str 
         `case, prediction` with the path of each label map.
 
     Raises:
-        CaseError: As `predict_files`.
+        CaseError: As `predict_files`, or if the run was trained on cases of other names.
     """
     splits = pd.read_csv(paths.run_folder(config.run) / "splits.csv", dtype=str)
     chosen = splits.case[splits.split == which]
-    files = cases.assign(case=cases.case.astype(str)).set_index("case").ct[chosen].to_dict()
+    files = cases.assign(case=cases.case.astype(str)).set_index("case").ct
+    if lost := set(chosen) - set(files.index):
+        place, found = paths.run_folder(config.run) / "splits.csv", f"{len(lost)} cases that the cohort lacks"
+        remedy = "set cohort as in the run's config.json (names: cohort.pseudonyms), or train a new run"
+        raise CaseError("other-cases", place, found, f"the {which} cases of the cohort", remedy)
+    files = files[chosen].to_dict()
     return predict_files(config, method, files, predictions_folder(config, method), label=method)
 
 

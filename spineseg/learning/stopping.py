@@ -9,7 +9,9 @@ from types import FrameType
 
 
 class StopAsked(contextlib.AbstractContextManager):
-    """From `listen` until it ends, signals are noted and not acted on; the second one interrupts at once.
+    """From `listen` until it ends, signals are noted and not acted on; a Ctrl-C after one interrupts at once.
+
+    A SIGTERM may come twice for one wish: a queue sends it to every process of a job, and torchrun hands on its own.
 
     Attributes:
         signum: Of the first signal; None while there was none.
@@ -37,6 +39,6 @@ class StopAsked(contextlib.AbstractContextManager):
         self._before = {}
 
     def _note(self, signum: int, _frame: FrameType | None) -> None:
-        if self.signum is not None:
+        if self.signum is not None and signum == signal.SIGINT:
             raise KeyboardInterrupt
-        self.signum = signum
+        self.signum = self.signum or signum

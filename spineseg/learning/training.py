@@ -22,7 +22,8 @@ from spineseg.learning import checkpoints, runs, together
 from spineseg.learning.cascade import STAGES, build
 from spineseg.learning.endless import EndlessItems
 from spineseg.learning.module import NetworkTraining
-from spineseg.learning.sampling import Patches, Rounds, StillPatches, StillScans, TrainingCase, WholeScans
+from spineseg.learning.sampling import Patches, StillPatches, StillScans, WholeScans
+from spineseg.learning.training_cases import Rounds, TrainingCase
 
 SHOWN = 3  # refused cases that a warning names
 METHODS = {"baseline": ("baseline",), "cascade": STAGES}

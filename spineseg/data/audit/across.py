@@ -25,9 +25,9 @@ def check_across(listing: Listing, facts: pd.DataFrame, parts: pd.Series | None 
     if parts is None:
         parts = listing.table.set_index("case")["split"]
     result = _copies(facts, parts)
-    for case, why in KNOWN_BAD.get(listing.layout, {}).items():
-        if (listing.table["case"] == case).any():
-            result.append(found(case, "known-bad", why))
+    called = {listing.names.get(case, case): case for case in listing.table["case"]}
+    reported = KNOWN_BAD.get(listing.layout, {}).items()
+    result += [found(called[name], "known-bad", why) for name, why in reported if name in called]
     for patient, rows in listing.table.assign(part=listing.table["case"].map(parts)).groupby("patient"):
         inside = rows[rows["part"] != ""]
         if inside["part"].nunique() > 1:
@@ -61,6 +61,8 @@ def _copies(facts: pd.DataFrame, parts: pd.Series) -> list[Finding]:
 
 
 def _numbering(listing: Listing) -> list[Finding]:
+    if listing.names:  # pseudonyms have no gaps
+        return []
     names = [re.fullmatch(r"(\D*)(\d{3,})", case) for case in listing.table["case"]]
     if not names or not all(names) or len({match[1] for match in names}) > 1:
         return []

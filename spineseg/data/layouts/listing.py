@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pandas as pd
@@ -27,6 +27,7 @@ class Listing:
             none), the name of the patient (the case's where none is known), the official part of the split or "".
         problems: Name and error of each case that was left out.
         remarks: What a user should know about the folder.
+        names: Own name of each case, where `table` has pseudonyms; never shown.
     """
 
     layout: str
@@ -34,6 +35,7 @@ class Listing:
     table: pd.DataFrame
     problems: tuple[tuple[str, CaseError], ...] = ()
     remarks: tuple[str, ...] = ()
+    names: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     def __str__(self) -> str:
         left = f" ({len(self.problems)} more left out)" if self.problems else ""
