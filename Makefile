@@ -100,11 +100,14 @@ architectures: $(STAMP)  ## what other networks and losses cost and reach under 
 	$(BIN)/python benchmarks/budgets.py _build/budgets
 
 HEALTH := _build/health
-pathology: $(STAMP)  ## exactness of measures, the call on planted pathology, the real cases; hours
-	$(BIN)/python benchmarks/morphometry.py
-	$(BIN)/python benchmarks/pathology_cohort.py $(HEALTH) --predicted
-	$(BIN)/python benchmarks/pathology.py $(HEALTH) --network --keep
-	$(BIN)/python benchmarks/real_measures.py
+SCANS ?=
+TRIAL := $(if $(SCANS),$(HEALTH)/trial-$(SCANS))
+pathology: $(STAMP)  ## exactness of measures, the call on planted pathology, the real cases; hours (SCANS=2: a trial, minutes)
+	$(BIN)/python benchmarks/morphometry.py $(if $(SCANS),--seeds $(SCANS) --out $(TRIAL)/morphometry.json)
+	$(BIN)/python benchmarks/pathology_cohort.py $(or $(TRIAL),$(HEALTH)) --predicted $(if $(SCANS),--count $(SCANS))
+	$(BIN)/python benchmarks/pathology.py $(or $(TRIAL),$(HEALTH)) --network \
+	  $(if $(SCANS),--least-cases 1 --out $(TRIAL)/pathology.json,--keep)
+	$(BIN)/python benchmarks/real_measures.py $(if $(SCANS),--cases 1 --out $(TRIAL)/real_measures.json)
 
 rehearsal: $(STAMP)  ## a thousand cases with planted faults and killed workers; half an hour
 	$(BIN)/python benchmarks/rehearsal.py _build/rehearsal --out benchmarks/results/rehearsal.json

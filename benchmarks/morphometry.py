@@ -80,6 +80,11 @@ def random_turn(seed: int) -> np.ndarray:
     return rotation_of(Frame(turn_degrees=tuple(np.random.default_rng(seed).uniform(-TURN_DEGREES, TURN_DEGREES, 3))))
 
 
+def some(seeds: list[int], share: int) -> list[int]:
+    """The first of every `share` seeds, one at least."""
+    return seeds[: max(1, len(seeds) // share)]
+
+
 def differences(found, truth, poses) -> pd.DataFrame:
     """Measured minus true, one row per value: `measure`, `place`, `error`; nan where only truth has a value.
 
@@ -178,15 +183,14 @@ def main(arguments=None) -> int:
     seeds = [seed for seed in candidates if has_usual_count(seed)][: options.seeds]
     answer = {"turn_degrees": TURN_DEGREES, "first_seed": FIRST_SEED, "seeds": len(seeds)}
     answer["perfect"] = {
-        str(mm): summary(perfect(seeds if mm == 1.5 else seeds[: len(seeds) // 4], mm, config, None))
-        for mm in SPACINGS_MM
+        str(mm): summary(perfect(seeds if mm == 1.5 else some(seeds, 4), mm, config, None)) for mm in SPACINGS_MM
     }
-    turned = [*rotated(seeds[: len(seeds) // 2], config, None).items()]
+    turned = [*rotated(some(seeds, 2), config, None).items()]
     answer["rotated"] = {name: changes(errors) for name, errors in turned}
-    answer["rotated_by_degrees"], answer["rotated_seeds"] = list(FURTHER_DEGREES), len(seeds) // 2
+    answer["rotated_by_degrees"], answer["rotated_seeds"] = list(FURTHER_DEGREES), len(some(seeds, 2))
     more = [seed for seed in range(FIRST_SEED, FIRST_SEED + 40 * options.seeds) if has_usual_count(seed)]
     answer["scoliosis"] = curved(more[: 2 * options.seeds], config)
-    answer["planted"] = summary(perfect(seeds[: len(seeds) // 2], 1.5, config, Pathology()))
+    answer["planted"] = summary(perfect(some(seeds, 2), 1.5, config, Pathology()))
     write_text(options.out, json.dumps(answer, indent=1) + "\n")
     print(answer["scoliosis"])
     for name, rows in answer["rotated"].items():

@@ -1,11 +1,12 @@
 """The call on phantoms that it was not fitted to: measurements with boosted trees, and a small network on crops.
 
-Run `python benchmarks/pathology.py WORK [--network] [--out FILE]` after `pathology_cohort.py WORK --predicted`. Writes
-the study's numbers, and with `--keep` the trees that come with the project. Both are fitted to measures in the labels
-of phantoms and in predicted masks of the same patients.
+Run `python benchmarks/pathology.py WORK [--network] [--least-cases N] [--out FILE]` after
+`pathology_cohort.py WORK --predicted`. Writes the study's numbers, and with `--keep` the trees that come with the
+project. Both are fitted to measures in the labels of phantoms and in predicted masks of the same patients.
 """
 
 import argparse
+import dataclasses
 import json
 import sys
 import time
@@ -136,20 +137,23 @@ def main(arguments=None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("work", type=Path)
     parser.add_argument("--network", action="store_true", help="train the network on crops too")
+    parser.add_argument(
+        "--least-cases", type=int, help="of a kind, for trees of their own; the configuration's if absent"
+    )
     parser.add_argument("--keep", action="store_true", help="write the trees where the project's own lie")
     parser.add_argument("--out", type=Path, default=paths.results_folder() / "pathology.json")
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
-    work = options.work
+    work, config = options.work, CONFIG.health
+    if options.least_cases:
+        config = dataclasses.replace(config, least_cases=options.least_cases)
     train, test = ({kind: read(work, kind, part) for kind in MASKS} for part in ("train", "test"))
     mild = read(work, "perfect", "mild")
     seen = {part: set(tables["predicted"]["vertebrae"]["seed"]) for part, tables in (("train", train), ("test", test))}
     start = time.perf_counter()
-    model = health.fit(
-        {t: pd.concat([train[kind][t] for kind in MASKS], ignore_index=True) for t in ALL}, CONFIG.health
-    )
+    model = health.fit({t: pd.concat([train[kind][t] for kind in MASKS], ignore_index=True) for t in ALL}, config)
     spent = time.perf_counter() - start
-    alone = health.fit(train["perfect"], CONFIG.health)
+    alone = health.fit(train["perfect"], config)
     found = {kind: scored(model, tables) for kind, tables in test.items()}
     thresholds = thresholds_of(found["perfect"])
     faint = scored(model, mild)

@@ -66,6 +66,8 @@ def beside(scores: np.ndarray, places: Places, found: dict[str, pd.DataFrame], c
     """
     rows = []
     for i, kind in enumerate(KINDS):
+        if kind not in found:  # too few cases for trees
+            continue
         names = [
             name if kind in VERTEBRA_KINDS else f"{name}-{VERTEBRAE[IDS[name]]}" if IDS[name] < len(VERTEBRAE) else ""
             for _, name in places

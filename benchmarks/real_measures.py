@@ -1,7 +1,7 @@
 """Measure the real pairs and masks in the shared folder: derived numbers only, no voxel.
 
-Run `python benchmarks/real_measures.py [--out FILE]`; needs the folder that `paths.real_ct_folder` names. Pairs give HU
-too. Nothing is trained or tuned on them.
+Run `python benchmarks/real_measures.py [--cases N] [--out FILE]`; needs the folder that `paths.real_ct_folder` names.
+Pairs give HU too. Nothing is trained or tuned on them.
 """
 
 import argparse
@@ -14,6 +14,8 @@ import numpy as np
 
 from spineseg import paths
 from spineseg.anatomy.clinical import examine
+from spineseg.anatomy.labels import IDS
+from spineseg.anatomy.rims import rim_angle
 from spineseg.config import MorphometryConfig
 from spineseg.data import nifti
 from spineseg.data.affine import spacing_of
@@ -42,19 +44,26 @@ def one(segmentation: Path, ct: Path | None, config: MorphometryConfig) -> dict:
     volume = nifti.read_labels(segmentation)
     hu = nifti.read_ct(ct).array if ct else None
     exam = examine(largest_pieces(volume.array)[0], volume.affine, hu, config=config)
+    bone = exam.vertebrae[BONE].assign(rim_degrees=[_rims(exam, name) for name in exam.vertebrae["vertebra"]])
     return {
         "spacing_mm": [round(float(s), 3) for s in spacing_of(volume.affine)],
         "scan": ct is not None,
-        "vertebrae": [{k: rounded(v) for k, v in row.items()} for row in exam.vertebrae[BONE].to_dict("records")],
+        "vertebrae": [{k: rounded(v) for k, v in row.items()} for row in bone.to_dict("records")],
         "discs": [{k: rounded(v) for k, v in row.items()} for row in exam.discs[GAPS].to_dict("records")],
         "angles": {k: rounded(v) for k, v in exam.angles.items()},
         "findings": findings_of(exam, config).to_dict("records"),
     }
 
 
+def _rims(exam, name):
+    body = exam.bodies.get(IDS[name])
+    return float("nan") if body is None else rim_angle(body)
+
+
 def main(arguments=None) -> int:
     """Measure and write."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--cases", type=int, help="of the pairs and of the masks, the first of each")
     parser.add_argument("--out", type=Path, default=paths.results_folder() / "real_measures.json")
     options = parser.parse_args(arguments)
     warnings.simplefilter("ignore", RuntimeWarning)
@@ -62,11 +71,11 @@ def main(arguments=None) -> int:
     if not (folder / "pairs").is_dir():
         print(f"no real scans in {folder}; {options.out} stays as it is")
         return 0
-    for ct in sorted((folder / "pairs").glob("*_ct.nii.gz")):
+    for ct in sorted((folder / "pairs").glob("*_ct.nii.gz"))[: options.cases]:
         name = ct.name.removesuffix("_ct.nii.gz")
         answer[name] = one(ct.with_name(f"{name}_seg.nii.gz"), ct, config)
         print(name, len(answer[name]["vertebrae"]), flush=True)
-    for segmentation in sorted((folder / "masks").glob("*_seg.nii.gz")):
+    for segmentation in sorted((folder / "masks").glob("*_seg.nii.gz"))[: options.cases]:
         name = segmentation.name.removesuffix("_seg.nii.gz")
         if not any(name in pair for pair in answer):  # the same patient's mask without the scan
             answer[name] = one(segmentation, None, config)

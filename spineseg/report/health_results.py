@@ -16,13 +16,6 @@ SHOWN = {
     "narrow": "narrow disc", "vacuum": "gas in the disc", "sclerosis": "endplate sclerosis", "fused": "fused levels",
     "slip": "slip",
 }  # fmt: skip
-# 196 patients' L5 in CT, mean and standard deviation in mm: W. H. Cook and J. F. Baker, Comparative analysis of lumbar
-# spine vertebral morphology between Maori and New Zealand Europeans, International Journal of Spine Surgery 15(6),
-# 1072-1081, 2021, table 6 (its superior length stands for the depth here, its canal length for the canal)
-PUBLISHED_L5 = {
-    "height_anterior_mm": (30.3, 1.9), "height_posterior_mm": (26.3, 1.9), "depth_mm": (35.7, 3.5),
-    "canal_mm": (15.6, 2.1),
-}  # fmt: skip
 LEAST_MILD = 5  # cases of a kind, below which its area is not quoted
 ALL_OR_NOTHING = ("vacuum", "fused")  # gas and blocks are there or not
 UNITS = {"wedge angle": "degrees", "angle across a disc": "degrees", "cervical lordosis": "degrees",
@@ -111,17 +104,36 @@ def turned_words(answer: dict) -> dict:
     return known | {"turned_height_p95": height["p95"], "turned_within": height["within"]}
 
 
+def _curves(accuracy: dict, study: dict) -> dict[str, dict]:
+    return {"whole spines, own labels": accuracy["scoliosis"], "scans, own labels": study["scoliosis"]["perfect"],
+            "scans, predicted masks": study["scoliosis"]["predicted"]}  # fmt: skip
+
+
 def scoliosis_table(accuracy: dict, study: dict) -> pd.DataFrame:
     """Scoliosis called per scan: whole spines, and scans in own and in predicted masks."""
-    parts = {"whole spines, own labels": accuracy["scoliosis"], "scans, own labels": study["scoliosis"]["perfect"],
-             "scans, predicted masks": study["scoliosis"]["predicted"]}  # fmt: skip
     rows = {
         name: {"scans": p["scans"], "with a curve": p["cases"], "called": p["called"], "raised without": p["raised"],
                "sensitivity": f"{p['sensitivity']:.0%}", "specificity": f"{p['specificity']:.0%}",
                "median error (degrees)": f"{p['median']:.1f}"}
-        for name, p in parts.items()
+        for name, p in _curves(accuracy, study).items()
     }  # fmt: skip
     return pd.DataFrame(rows).T
+
+
+def curve_words(accuracy: dict, study: dict) -> dict:
+    """What the prose quotes of curves to the side, over all three ways of looking and with predicted masks alone."""
+    parts = _curves(accuracy, study)
+    seen = parts["scans, predicted masks"]
+    known = {name: sum(p[key] for p in parts.values()) for name, key in
+             (("curve_cases", "cases"), ("curve_called", "called"), ("curve_raised", "raised"))}  # fmt: skip
+    known["curve_straight"] = sum(p["scans"] - p["cases"] for p in parts.values())
+    known["curve_least"] = min(p["median"] for p in parts.values())
+    known["curve_most"] = max(p["median"] for p in parts.values())
+    return known | {
+        "curve_limit": study["scoliosis_degrees"], "curve_seen_raised": seen["raised"],
+        "curve_seen_straight": seen["scans"] - seen["cases"], "curve_seen_p90": seen["p90"],
+        "curve_seen_lost": seen["unmeasured"],
+    }  # fmt: skip
 
 
 def _block(rows):
@@ -242,29 +254,6 @@ def real_table(answer: dict) -> pd.DataFrame:
     table = rows.groupby("vertebra")[columns].median().astype(float).round(1)
     table.insert(0, "n", rows.groupby("vertebra").size())
     return table.loc[sorted(table.index, key=IDS.get)]
-
-
-def published_table(answer: dict) -> pd.DataFrame:
-    """L5 of the real cases beside that of a published series: median, and mean with standard deviation."""
-    rows = real_rows(answer)
-    own = rows[rows["vertebra"] == "L5"]
-    found = {
-        column: {
-            "here, median": f"{own[column].astype(float).median():.1f}",
-            "here, least to most": f"{own[column].astype(float).min():.1f} to {own[column].astype(float).max():.1f}",
-            "published": f"{mean} ± {deviation}",
-        }
-        for column, (mean, deviation) in PUBLISHED_L5.items()
-    }
-    return pd.DataFrame(found).T
-
-
-def published_words(answer: dict) -> dict:
-    """How many of these medians lie within two published standard deviations."""
-    rows = real_rows(answer)
-    own = rows[rows["vertebra"] == "L5"]
-    near = [abs(own[c].astype(float).median() - m) <= 2 * d for c, (m, d) in PUBLISHED_L5.items()]
-    return {"l5_cases": len(own), "l5_measures": len(near), "l5_near": int(sum(near))}
 
 
 def real_findings(answer: dict) -> pd.DataFrame:

@@ -14,6 +14,7 @@ from spineseg.report import slices
 from spineseg.report.theme import FAINT, INK, new_axes
 
 FLAG = "#e91e63"
+FLAG_ON_BONE = "#ff9fc0"  # the same for small letters, which a black outline darkens
 MARKS = {"anterior": ("<", "#1f77b4"), "middle": ("o", "#111111"), "posterior": (">", "#d95f02")}
 
 
@@ -94,7 +95,8 @@ def draw_sagittal(exam: Examination, ct_hu, labels, affine, flagged: set[str], *
             if there and body.is_whole:
                 ax.plot(*on_page(_line(body, end, 0.5)), color=colour, linewidth=1.4 if colour == FLAG else 0.7)
         x, y = on_page(body.world([[0.0, (body.front_mm + body.back_mm) / 2, 0.0]]))
-        ax.text(x[0], y[0], body.name, color=colour, fontsize=7, ha="center", va="center", path_effects=slices.OUTLINED)
+        ink = FLAG_ON_BONE if colour == FLAG else colour
+        ax.text(x[0], y[0], body.name, color=ink, fontsize=7, ha="center", va="center", path_effects=slices.OUTLINED)
     for name, ((upper, end_u), (lower, end_l), _) in CURVES.items():
         if np.isfinite(exam.angles[name]):
             for vertebra, end in ((upper, end_u), (lower, end_l)):

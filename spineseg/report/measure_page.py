@@ -11,6 +11,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 
 from spineseg.evaluation.findings import flagged
+from spineseg.report.health_results import SHOWN
 from spineseg.report.measure_figures import draw_chart, draw_sagittal
 
 STYLE = Path(__file__).parent / "audit_page.css"
@@ -71,7 +72,7 @@ def _calls(calls):
     yield f"<h2>A trained call</h2><p><b>{html.escape(calls['caveat'])}</b></p>"
     for title, table in calls.items():
         if isinstance(table, pd.DataFrame):
-            yield _table(_shown(table, 2), title, "wide")
+            yield _table(_shown(table.rename(columns=SHOWN), 2), title, "wide")
 
 
 def _shown(table: pd.DataFrame, digits: int = 1) -> pd.DataFrame:
@@ -94,4 +95,4 @@ def _picture(figure, text: str, **options) -> str:
     figure.savefig(stream, format="webp", dpi=DPI, pil_kwargs={"quality": QUALITY}, bbox_inches="tight", **options)
     plt.close(figure)
     data = base64.b64encode(stream.getvalue()).decode()
-    return f'<img alt="{html.escape(text)}" src="data:image/webp;base64,{data}">'
+    return f'<div class="scroll picture"><img alt="{html.escape(text)}" src="data:image/webp;base64,{data}"></div>'
