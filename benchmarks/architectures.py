@@ -1,7 +1,7 @@
 """What each network costs: parameters, arithmetic, memory foretold and measured, and the largest patch of a card.
 
 Run `python benchmarks/architectures.py [--out architectures.json] [--minutes 4]`. Forecasts are for a GPU, from shapes
-alone. On a CPU each measurement is three training steps in a process of its own, whose resident size it is; on a GPU it
+alone. On a CPU each measurement is two training steps in a process of its own, whose resident size it is; on a GPU it
 is what torch had allocated at most in a step after the first, with its time, the device being otherwise idle, and for
 the usual batch the same with cuDNN's search for the fastest convolutions. Rows that are in the output already are not
 measured again; one that fails is kept with what it said.
@@ -65,7 +65,8 @@ SIZES = {  # side, batch, bf16, recompute; those that say most first
     "tiny": ((64, 1, True, False), (64, 1, False, True)),
 }
 SEARCHED = (96, 2, True, False)  # where cuDNN's search is measured too
-REPEATS = 3  # steps; the first takes less memory than those that follow
+REPEATS = 3  # steps that are timed
+ON_CPU = 2  # steps; the first takes less memory than those that follow
 
 
 @dataclasses.dataclass(frozen=True)
@@ -146,7 +147,7 @@ def on_cpu(step: Step) -> dict:
 
     def make() -> None:
         one = maker(step)
-        for _ in range(REPEATS):
+        for _ in range(ON_CPU):
             one(step.side)
 
     maker(step)
