@@ -25,7 +25,7 @@ from spineseg.anatomy.phantom.frame import Frame, rotation_of
 from spineseg.anatomy.phantom.planting import Pathology
 from spineseg.anatomy.phantom.spine import draw_spine
 from spineseg.anatomy.phantom_masks import MARGIN_MM, has_usual_count, poses_of, whole_spine
-from spineseg.anatomy.phantom_truth import true_cobb, true_examination
+from spineseg.anatomy.phantom_truth import drawn_wedge, true_cobb, true_examination
 from spineseg.config import MorphometryConfig
 from spineseg.data.affine import spacing_of
 from spineseg.data.atomic import write_text
@@ -35,7 +35,15 @@ FIRST_SEED, TURN_DEGREES, SPACINGS_MM = 20270101, 15.0, (1.0, 1.5, 3.0)
 FURTHER_DEGREES, UNCHANGED = (10.0, 20.0), {"mm": 0.3, "degrees": 1.0}
 BENT = Pathology(0.0, 0.0, 0.5, (0.0, 1.0))
 HEIGHTS = [f"height_{place}_mm" for place in ("anterior", "middle", "posterior")]
-TARGETS = {"body height": 0.5, "disc height": 0.7, "wedge angle": 2.0, "angle across a disc": 2.0, "slip": 1.0}
+AS_DRAWN = "wedge angle as drawn"  # truth is a formula of the shape, not the measure taken of exact surfaces
+TARGETS = {
+    "body height": 0.5,
+    "disc height": 0.7,
+    "wedge angle": 2.0,
+    AS_DRAWN: 2.0,
+    "angle across a disc": 2.0,
+    "slip": 1.0,
+}
 MEASURES = {  # shown name: table, columns
     "body height": ("vertebrae", HEIGHTS),
     "body depth": ("vertebrae", ["depth_mm"]),
@@ -104,6 +112,14 @@ def differences(found, truth, poses) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["measure", "place", "error"])
 
 
+def as_drawn(found, poses) -> pd.DataFrame:
+    """Measured wedge angles minus those that bodies were drawn with, outside blocks; rows as in `differences`."""
+    wedge = found.vertebrae.set_index("vertebra")["wedge_degrees"].dropna()
+    names = [(VERTEBRAE[p.level], p) for p in poses if not p.size["is_block"]]
+    rows = [(AS_DRAWN, name, wedge[name] - drawn_wedge(p)) for name, p in names if name in wedge]
+    return pd.DataFrame(rows, columns=["measure", "place", "error"])
+
+
 def summary(errors: pd.DataFrame) -> list[dict]:
     """Per measure: values, of which without a measurement, bias, median, 90th percentile and largest absolute error."""
     rows = []
@@ -124,7 +140,8 @@ def perfect(seeds: list[int], spacing_mm: float, config: MorphometryConfig, plan
         poses = poses_of(seed, pathology=planted, turn=turn)
         truth = true_examination(poses, margin_mm=MARGIN_MM, config=config)
         labels, affine = whole_spine(seed, spacing_mm=spacing_mm, pathology=planted, turn=turn)
-        tables.append(differences(examine(labels, affine, config=config), truth, poses).assign(seed=seed))
+        found = examine(labels, affine, config=config)
+        tables += [t.assign(seed=seed) for t in (differences(found, truth, poses), as_drawn(found, poses))]
     return pd.concat(tables, ignore_index=True)
 
 

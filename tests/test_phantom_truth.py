@@ -4,33 +4,36 @@ import numpy as np
 import pytest
 import torch
 
-from spineseg.anatomy.heights import heights_of
+from spineseg.anatomy.alignment import own_angle
+from spineseg.anatomy.heights import HALF_WINDOW, heights_of
 from spineseg.anatomy.labels import IDS
 from spineseg.anatomy.phantom import generate
 from spineseg.anatomy.phantom.degeneration import healthy_size
+from spineseg.anatomy.phantom.endplates import bowl, mean_endplates
 from spineseg.anatomy.phantom.levels import dimensions
 from spineseg.anatomy.phantom.planting import Pathology
 from spineseg.anatomy.phantom.scanner import draw_view
 from spineseg.anatomy.phantom.spine import draw_spine
 from spineseg.anatomy.phantom.vertebra_raster import Pose
-from spineseg.anatomy.phantom_truth import scan_poses, true_body, true_cobb, true_examination
+from spineseg.anatomy.phantom_truth import drawn_wedge, scan_poses, true_body, true_cobb, true_examination
+from spineseg.anatomy.rims import rim_normal
 from spineseg.config import MorphometryConfig
-
-DISH_MM, TILT = 1.4, 0.05  # of L2, as `vertebra_trunk.lumbar` draws it
 
 
 def pose(**changes):
-    size = {column: float(values[IDS["L2"] - 1]) for column, values in dimensions().items()}
+    size = {column: float(values[IDS["L2"] - 1]) for column, values in (dimensions() | mean_endplates()).items()}
     size |= {"unit": 1.0, "arch": 1.0, "wedge": 0.0, "lip": 0.0} | healthy_size() | changes
     return Pose(IDS["L2"] - 1, size, np.array([3.0, -4.0, 5.0]), np.eye(3), 0.0, 0.0)
 
 
 def height_at(size, share):
-    """Of the formula in `vertebra_parts.body_of`, in the midplane at a share of the depth from the back wall."""
+    """Of the formula in `vertebra_parts.body_of`, in the midplane about a share of the depth from the back wall."""
+    share = share + np.linspace(-HALF_WINDOW, HALF_WINDOW, 11)
     forward = share - 0.5
-    half = size["body_height"] / 2 * (1 - size["wedge"] * share + TILT * forward)
-    hollow = DISH_MM + size["fish"] * size["body_height"]
-    return 2 * (half - max(1 - (2 * forward) ** 2, 0) * hollow)
+    half = size["body_height"] / 2 * (1 - size["wedge"] * share + size["front_share"] * forward)
+    hollow = size["hollow_mm"] * bowl(share, 0.0, size["hollow_place"])
+    hollow += size["fish"] * size["body_height"] * np.maximum(1 - (2 * forward) ** 2, 0)
+    return 2 * (half - hollow).mean()
 
 
 @pytest.mark.parametrize("changes", [{}, {"wedge": 0.35}, {"fish": 0.08}])
@@ -45,9 +48,16 @@ def test_heights_are_those_of_the_formula(changes, margin_mm):
 
 def test_the_body_lies_where_its_pose_is_and_turns_with_it():
     one = pose()
-    centre, normal = true_body(one, margin_mm=0.0).plane("top")
-    assert normal == pytest.approx((0, -np.sin(np.arctan(27 * TILT / 2 / 36)), 1), abs=0.03)
+    body = true_body(one, margin_mm=0.0)
+    centre, normal = body.plane("top")[0], rim_normal(body, "top")
+    assert normal == pytest.approx((0, -np.sin(np.arctan(27 * one.size["front_share"] / 2 / 36)), 1), abs=0.03)
     assert centre == pytest.approx((3, -5, 5 + 27 / 2 - 1), abs=1.2)
+
+
+@pytest.mark.parametrize("wedge", [0.0, 0.2, 0.4])
+def test_the_angle_of_a_wedge_is_the_one_it_was_drawn_with(wedge):
+    one = pose(wedge=wedge)
+    assert own_angle(true_body(one, margin_mm=0.4)) == pytest.approx(drawn_wedge(one), abs=1.5)
 
 
 def test_the_poses_are_those_that_a_scan_of_the_same_seed_shows():

@@ -1,4 +1,7 @@
-"""Angles of the spine in the patient's own planes, which its vertebrae define: they turn with the scan."""
+"""Angles of the spine in the patient's own planes, which its vertebrae define: they turn with the scan.
+
+Seen from the side, endplates are the lines from rim to rim; seen from the front, planes through their inner part.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import numpy as np
 
 from spineseg.anatomy.bodies import Body
 from spineseg.anatomy.labels import IDS, VERTEBRAE
+from spineseg.anatomy.rims import rim_normal
 
 # name: upper vertebra and its end, lower vertebra and its end, and the sign that makes the usual curve positive
 CURVES = {
@@ -51,7 +55,8 @@ def own_angle(body: Body) -> float:
     """Wedge angle in degrees, positive where the body is lower in front; nan for C2, S1 and cut bodies."""
     if not (body.is_whole and body.has_top and body.has_bottom):
         return float("nan")
-    return pitch_degrees(body.plane("top")[1], body.frame) - pitch_degrees(body.plane("bottom")[1], body.frame)
+    lean = [pitch_degrees(rim_normal(body, end), body.frame) for end in ("top", "bottom")]
+    return lean[0] - lean[1]
 
 
 def segment_angle(upper: Body, lower: Body) -> float:
@@ -59,7 +64,7 @@ def segment_angle(upper: Body, lower: Body) -> float:
     if not (upper.has_bottom and lower.has_top and upper.is_whole and lower.is_whole):
         return float("nan")
     axes = patient_axes({upper.level: upper, lower.level: lower})
-    return pitch_degrees(lower.plane("top")[1], axes) - pitch_degrees(upper.plane("bottom")[1], axes)
+    return pitch_degrees(rim_normal(lower, "top"), axes) - pitch_degrees(rim_normal(upper, "bottom"), axes)
 
 
 def curves_of(bodies: dict[int, Body]) -> dict[str, float]:
@@ -70,7 +75,7 @@ def curves_of(bodies: dict[int, Body]) -> dict[str, float]:
         if any(b is None or not b.is_whole for b in pair):
             found[name] = float("nan")
             continue
-        lean = [pitch_degrees(b.plane(end)[1], axes) for b, end in zip(pair, (end_u, end_l), strict=True)]
+        lean = [pitch_degrees(rim_normal(b, end), axes) for b, end in zip(pair, (end_u, end_l), strict=True)]
         found[name] = sign * (lean[1] - lean[0])
     return found
 

@@ -6,6 +6,7 @@ import numpy as np
 
 from spineseg.anatomy.bodies import Body
 from spineseg.anatomy.heights import HALF_WINDOW, LEAST_HALF_MM, PLACES, STRIP_SHARE
+from spineseg.anatomy.rims import rim_normal
 
 MEYERDING = (0.25, 0.5, 0.75, 1.0)  # least slip of grades II to V, as a share of the lower endplate's depth
 LEAST_SLIP, LEAST_SLIP_MM = 0.08, 2.0  # of the depth, and at least; below neighbours stand on each other
@@ -75,8 +76,8 @@ def _edges(body, end, centre, frame):
 def slip_mm(upper: Body, lower: Body) -> float:
     """How far the lower corner of the upper back wall lies in front of the upper corner of the lower one.
 
-    Along the lower body's upper endplate; negative where it lies behind. Levels differ in depth, so that a healthy
-    spine's values are about a millimetre from 0.
+    Along the lower body's upper endplate, from rim to rim; negative where it lies behind. Levels differ in depth, so
+    that a healthy spine's values are about a millimetre from 0.
 
     Args:
         upper: The body above.
@@ -90,7 +91,7 @@ def slip_mm(upper: Body, lower: Body) -> float:
     corners = _corner(upper, "bottom"), _corner(lower, "top")
     if any(c is None for c in corners):
         return float("nan")
-    normal = lower.plane("top")[1]
+    normal = rim_normal(lower, "top")
     forward = lower.frame[:, 1] - (lower.frame[:, 1] @ normal) * normal
     return float((corners[0] - corners[1]) @ (forward / np.linalg.norm(forward)))
 

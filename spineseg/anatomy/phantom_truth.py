@@ -66,6 +66,14 @@ def true_body(pose: Pose, *, margin_mm: float, step_mm: float = STEP_MM) -> Body
     return None if pose.level == 0 else body_from(_settled(pose, margin_mm, step_mm), pose.level + 1)
 
 
+def drawn_wedge(pose: Pose) -> float:
+    """Wedge angle in degrees between the ends that a body was drawn with before they were hollowed; C3 to L5."""
+    size = pose.size
+    return float(
+        np.degrees(2 * np.arctan(size["body_height"] / 2 * (size["wedge"] - size["front_share"]) / size["body_depth"]))
+    )
+
+
 def true_cobb(poses: Iterable[Pose], names: Iterable[str]) -> float:
     """Cobb angle in degrees that a phantom was drawn with, as `alignment.cobb_of` defines it.
 

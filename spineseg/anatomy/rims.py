@@ -5,14 +5,16 @@ from __future__ import annotations
 import numpy as np
 
 from spineseg.anatomy.bodies import Body, edge
-from spineseg.anatomy.heights import at_place
+from spineseg.anatomy.phantom.endplates import bowl
 from spineseg.anatomy.vertebra_view import STRIP_MM
 
 _DEEPEST = 99.0  # percentile of the depths; the deepest point alone is noise
 _RIM_MM = 4.5  # from an endplate, where its edge grows out
 _BEYOND_MM = 2.0  # of the endplate's height, up to which it does
 _WAIST = (0.35, 0.65)  # of the height, where the front is at its own place
-_RIMS = (0.07, 0.93)  # of the depth, from the back wall, where the rims of an endplate lie
+_PLACES = (0.31, 0.34, 0.37, 0.4, 0.43, 0.46, 0.49)  # where the deepest place of a hollow is looked for
+_ACROSS, _ALONG = 0.25, (0.08, 0.92)  # of width and depth, the part of an endplate that line and hollow are fitted to
+_LEAST_POINTS = 12
 
 
 def hollow_mm(body: Body, end: str) -> float:
@@ -60,24 +62,68 @@ def lip_mm(body: Body, end: str) -> float:
     return float(np.nanmax(rim) - np.nanmedian(waist))
 
 
-def rim_angle(body: Body) -> float:
-    """Wedge angle between the lines from rim to rim in the midplane, as it is drawn by hand.
+def rim_normal(body: Body, end: str) -> np.ndarray:
+    """Normal of an endplate as it is drawn by hand, upright on the line from rim to rim in the midplane.
 
-    A hollow endplate whose deepest point lies behind its middle leans more in its inner part, which
-    `alignment.own_angle` is about, than from rim to rim.
+    The line is what is left of the surface when the hollow that fits it best is taken out: single points of the rims
+    are too rough. A hollow whose deepest place lies behind the middle, as patients have it, leans a plane through the
+    inner part by some degrees and leaves this line alone. Of C2 and S1, whose other end is no endplate, it is that
+    plane's.
 
     Args:
         body: From `bodies.bodies_of`.
+        end: `top` or `bottom`.
 
     Returns:
-        Degrees, positive where the body is lower in front; nan for C2, S1 and bodies that are not whole.
+        `(3,)` unit vector towards the head, in the world; nan where too little of the endplate is seen.
+    """
+    if not (body.has_top and body.has_bottom):
+        return body.plane(end)[1]
+    normal = np.array([0.0, -_fitted(body, end)[1] / body.depth_mm, 1.0])
+    return body.frame @ (normal / np.linalg.norm(normal))
+
+
+def rim_line(body: Body, end: str) -> np.ndarray:
+    """`(2, 3)` world mm, where the line of `rim_normal` meets the back wall and the front; of C2 and S1 the plane's."""
+    if body.has_top and body.has_bottom:
+        level, rise, *_ = _fitted(body, end)
+        return body.world([[0.0, body.back_mm, level], [0.0, body.front_mm, level + rise]])
+    centre, normal = body.plane(end)
+    forward = body.frame[:, 1] - (body.frame[:, 1] @ normal) * normal
+    return centre + np.outer([-0.5, 0.5], forward / np.linalg.norm(forward)) * body.depth_mm
+
+
+def deepest(body: Body, end: str) -> tuple[float, float]:
+    """How deep an endplate lies below the line from rim to rim, and where.
+
+    Args:
+        body: From `bodies.bodies_of`.
+        end: `top` or `bottom`.
+
+    Returns:
+        mm, negative where it is arched, and the deepest place as a share of the depth from the back wall; nan where
+        the end is no endplate or is not whole.
     """
     if not (body.is_whole and body.has_top and body.has_bottom):
-        return float("nan")
-    apart, lean = (_RIMS[1] - _RIMS[0]) * body.depth_mm, []
-    for heights in (body.top, body.bottom):
-        i, j = np.nonzero(~np.isnan(heights))
-        about = heights[i, j], body.view.x[i], body.view.y[j] - body.back_mm, body
-        behind, front = (at_place(*about, share) for share in _RIMS)
-        lean.append(np.degrees(np.arctan2(behind - front, apart)))
-    return float(lean[0] - lean[1])
+        return float("nan"), float("nan")
+    _, _, deep, place = _fitted(body, end)
+    return deep * (1.0 if end == "top" else -1.0), place
+
+
+def _fitted(body, end):
+    """Height at the back wall, rise to the front, and depth and place of the hollow; mm, the depth downwards."""
+    heights = getattr(body, end)
+    along, across = (body.view.y - body.back_mm) / body.depth_mm, 2 * body.view.x / body.width_mm
+    seen = ~np.isnan(heights) & (np.abs(across) <= 2 * _ACROSS)[:, None]
+    i, j = np.nonzero(seen & ((along >= _ALONG[0]) & (along <= _ALONG[1]))[None, :])
+    if len(i) < _LEAST_POINTS:
+        return (float("nan"),) * 4
+    z, best = heights[i, j], None
+    for place in _PLACES:
+        hollow = bowl(along[j], across[i] ** 2, place)
+        terms = np.stack([np.ones(len(z)), along[j], -hollow], axis=1)
+        found = np.linalg.lstsq(terms, z, rcond=None)[0]
+        left = float(((terms @ found - z) ** 2).sum())
+        if best is None or left < best[0]:
+            best = left, found, place
+    return (*best[1].tolist(), best[2])

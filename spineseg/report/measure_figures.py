@@ -8,6 +8,7 @@ from spineseg.anatomy.alignment import CURVES
 from spineseg.anatomy.clinical import Examination
 from spineseg.anatomy.heights import PLACES
 from spineseg.anatomy.labels import IDS
+from spineseg.anatomy.rims import rim_line
 from spineseg.data.affine import spacing_of, to_canonical
 from spineseg.evaluation.findings import neighbours_median
 from spineseg.report import slices
@@ -113,7 +114,7 @@ def draw_sagittal(exam: Examination, ct_hu, labels, affine, flagged: set[str], *
 
 
 def _line(body, end, reach):
-    """Two points of an endplate's plane in the midplane, `reach` depths from its middle."""
-    centre, normal = body.plane(end)
-    forward = body.frame[:, 1] - (body.frame[:, 1] @ normal) * normal
-    return centre + np.outer([-reach, reach], forward / np.linalg.norm(forward)) * body.depth_mm
+    """Two points of an endplate's line from rim to rim, `reach` depths from its middle."""
+    ends = rim_line(body, end)
+    forward = ends[1] - ends[0]
+    return ends.mean(0) + np.outer([-reach, reach], forward / np.linalg.norm(forward)) * body.depth_mm

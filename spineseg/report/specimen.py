@@ -8,6 +8,7 @@ from matplotlib.colors import to_rgb
 
 from spineseg.anatomy.labels import IDS
 from spineseg.anatomy.phantom.degeneration import healthy_size
+from spineseg.anatomy.phantom.endplates import mean_endplates
 from spineseg.anatomy.phantom.levels import dimensions
 from spineseg.anatomy.phantom.vertebra_shape import vertebra
 from spineseg.report.theme import vertebra_palette
@@ -35,7 +36,7 @@ def anatomy_panels() -> list[dict]:
 
 def distances(name: str) -> tuple[np.ndarray, dict[str, float]]:
     """Signed distance to the surface of a mean adult vertebra on the box, `(I, J, K)` mm, and its dimensions in mm."""
-    size = {column: float(values[IDS[name] - 1]) for column, values in dimensions().items()}
+    size = {column: float(values[IDS[name] - 1]) for column, values in (dimensions() | mean_endplates()).items()}
     size |= {"unit": 1.0, "arch": 1.0, "wedge": 0.0, "lip": 0.0} | healthy_size()
     x, y, z = (torch.arange(low, high, SPACING_MM) for low, high in BOX_MM)
     body, arch = vertebra(name, size, x.abs()[:, None, None], y[None, :, None], z[None, None, :])

@@ -11,6 +11,7 @@ import numpy as np
 
 from spineseg.anatomy.labels import IDS, N_VERTEBRAE
 from spineseg.anatomy.phantom.degeneration import Extra, Wear, altered, draw_variant, draw_wear, extra_of, room_mm
+from spineseg.anatomy.phantom.endplates import draw_endplates
 from spineseg.anatomy.phantom.levels import dimensions
 from spineseg.anatomy.phantom.planting import Pathology, Planted, plant
 
@@ -34,7 +35,7 @@ class Spine:
     Attributes:
         centre_mm: `(25, 3)` world RAS of the body's centre; for C1 the axis of the dens at the height of its arch.
         rotation: `(25, 3, 3)`; columns are the vertebra's own right, anterior and superior axes in the world.
-        size: `{name: (25,) mm}`, the columns of `levels.COLUMNS` for this patient.
+        size: `{name: (25,) mm}`, the columns of `levels.COLUMNS` for this patient, and those of `endplates`.
         scale: The patient's size against the mean adult, linear.
         disc_share: `(25,)` thickness of the disc below against a healthy one, below 0.75 where it is degenerate.
         wedge: `(25,)` anterior height lost in a wedge fracture, 0 where there is none.
@@ -83,7 +84,7 @@ def draw_spine(rng: np.random.Generator, pathology: Pathology | None = None, see
         healthy = size["disc_below"] / disc_share
         disc_share, wedge, wear, planted = plant(pathology, seed, disc_share, wear)
         variant, size["disc_below"] = "", healthy * disc_share
-    size = altered(size, wear, variant)
+    size = altered(size, wear, variant) | draw_endplates(rng.spawn(1)[0])
     pitch, roll, yaw, angles = _draw_curve(rng)
     pitch = pitch + _wedge_pitch(wedge, size)
     if planted is not None:

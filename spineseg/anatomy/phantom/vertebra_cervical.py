@@ -83,7 +83,7 @@ def subaxial(name, size, x, y, z) -> Solids:
     u, a, depth, height = size["unit"], size["arch"], size["body_depth"], size["body_height"]
     back, canal, side, width = -depth / 2, size["canal_depth"], size["canal_width"] / 2, size["body_width"]
     tip, drop, c7 = depth / 2 - size["total_depth"], -size["spinous_drop"], name == "C7"
-    body = body_of(size, x, y, z, waist=0.06, dish=0.6, tilt=0.06, lean=0.3)  # the lower front edge overhangs
+    body = body_of(size, x, y, z, waist=0.06, lean=0.3)  # the lower front edge overhangs
     start, end = (0.44 * width, -0.3 * depth, height / 2), (0.44 * width, 0.12 * depth, height / 2 - 1.0)
     body = union(body, capsule((x, y, z), start, end, 2.6 * u), 1.5)
 

@@ -6,11 +6,12 @@ import math
 
 import torch
 
+from spineseg.anatomy.phantom.endplates import bowl
 from spineseg.anatomy.phantom.shapes import capsule, difference, ellipse, extrude, intersection, union
 
 
-def body_of(size, x, y, z, *, waist: float, dish: float, tilt: float = 0.0, lean: float = 0.0) -> torch.Tensor:
-    """A waisted drum with a flat, slightly hollow back, dished endplates, wedged where broken, with what wear adds.
+def body_of(size, x, y, z, *, waist: float, lean: float = 0.0) -> torch.Tensor:
+    """A waisted drum with a flat, slightly hollow back, hollow endplates, wedged where broken, with what wear adds.
 
     Args:
         size: As for `vertebra_shape.vertebra`.
@@ -18,8 +19,6 @@ def body_of(size, x, y, z, *, waist: float, dish: float, tilt: float = 0.0, lean
         y: Forward of the centre of the body.
         z: Above it.
         waist: Share by which the middle is slimmer than the ends.
-        dish: Depth of the endplates in mm.
-        tilt: Share by which the front is higher than the back.
         lean: How far the top lies behind the bottom, mm per mm of height.
 
     Returns:
@@ -35,9 +34,13 @@ def body_of(size, x, y, z, *, waist: float, dish: float, tilt: float = 0.0, lean
     across2 = xs.mul_(2 / width).square_()
     wall = (back + 0.6) - y + (1.0 - level2).mul_(0.12 * waist * depth) - 1.6 * across2
     forward = y / depth
-    half = height / 2 * (1.0 - size["wedge"] * (forward + 0.5).clamp(0.0, 1.0) + tilt * forward.clamp(-0.5, 0.5))
-    hollow = 0.0 if size["is_block"] else dish + size["fish"] * height
-    caps = z.abs() - half + (1.0 - across2 - (2 * forward).square()).clamp_(min=0.0).mul_(hollow)
+    higher = size["front_share"] * forward.clamp(-0.5, 0.5) - size["wedge"] * (forward + 0.5).clamp(0.0, 1.0)
+    half = height / 2 * (1.0 + higher)
+    caps = z.abs() - half
+    if not size["is_block"]:
+        caps = caps + bowl(forward + 0.5, across2, size["hollow_place"]).mul_(size["hollow_mm"])
+        if size["fish"] > 0:  # broken in from rim to rim
+            caps += (1.0 - across2 - (2 * forward).square()).clamp_(min=0.0).mul_(size["fish"] * height)
     body = intersection(intersection(drum, wall, 2.0), caps, 1.6)
     for up, end in ((1.0, "top"), (-1.0, "bottom")):
         if (radius := size[f"spur_{end}"]) > 0:  # a lip along the rim, stout in front, none at the canal

@@ -20,10 +20,10 @@ def vertebra(name: str, size: dict[str, float], x, y, z) -> tuple[torch.Tensor, 
 
     Args:
         name: Such as `"L1"`.
-        size: mm, the columns of `levels.COLUMNS`; `unit`, the patient's scale; `arch`, thickness of the arch against
-            the plan's; `wedge`, anterior height lost; `lip`, how far worn endplates flare; `fish`, `spur_*`,
-            `node_*` of top and bottom and `joint` as in `degeneration.Wear`; `wing`, stoutness of L5's processes;
-            `is_block`, 1 in a block of fused vertebrae, whose ends are flat.
+        size: mm, the columns of `levels.COLUMNS`; those of `endplates.mean_endplates`; `unit`, the patient's scale;
+            `arch`, thickness of the arch against the plan's; `wedge`, anterior height lost; `lip`, how far worn
+            endplates flare; `fish`, `spur_*`, `node_*` of top and bottom and `joint` as in `degeneration.Wear`;
+            `wing`, stoutness of L5's processes; `is_block`, 1 in a block of fused vertebrae, whose ends are flat.
         x: Distance from the midplane, not negative.
         y: Forward of the centre of the body.
         z: Above it.

@@ -24,7 +24,7 @@ def thoracic(name, size, x, y, z) -> Solids:
     u, a, depth, height = size["unit"], size["arch"], size["body_depth"], size["body_height"]
     back, canal, side, pedicle = -depth / 2, size["canal_depth"], size["canal_width"] / 2, size["pedicle_width"]
     tip, drop, number = depth / 2 - size["total_depth"], -size["spinous_drop"], int(name[1:])
-    body = body_of(size, x, y, z, waist=0.08, dish=0.8, tilt=-0.04)
+    body = body_of(size, x, y, z, waist=0.08)
     corner = 0.36 * size["body_width"]
     start, end = (corner, back + 2.5 * u, height / 2 - 4 * u), (corner + 2 * u, back + 1.5 * u, height / 2 - 5 * u)
     body = union(body, capsule((x, y, z), start, end, 3.4 * u), 2.0)
@@ -61,7 +61,7 @@ def lumbar(name, size, x, y, z) -> Solids:
     back, canal, side, pedicle = -depth / 2, size["canal_depth"], size["canal_width"] / 2, size["pedicle_width"]
     tip, drop, number = depth / 2 - size["total_depth"], -size["spinous_drop"], int(name[1:])
     l5 = number == 5
-    body = body_of(size, x, y, z, waist=0.10, dish=1.4, tilt=0.18 if l5 else 0.05)
+    body = body_of(size, x, y, z, waist=0.10)
 
     lift, jx, jy = 0.2 * height, side + min(pedicle / 2, 6.0 * u), back - 0.62 * canal
     thick = min(pedicle / 2, 6.5 * u)
