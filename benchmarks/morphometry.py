@@ -30,12 +30,12 @@ from spineseg.config import MorphometryConfig
 from spineseg.data.affine import spacing_of
 from spineseg.data.atomic import write_text
 from spineseg.data.geometry import nearest_labels
+from spineseg.report.health_results import AS_DRAWN
 
 FIRST_SEED, TURN_DEGREES, SPACINGS_MM = 20270101, 15.0, (1.0, 1.5, 3.0)
 FURTHER_DEGREES, UNCHANGED = (10.0, 20.0), {"mm": 0.3, "degrees": 1.0}
 BENT = Pathology(0.0, 0.0, 0.5, (0.0, 1.0))
 HEIGHTS = [f"height_{place}_mm" for place in ("anterior", "middle", "posterior")]
-AS_DRAWN = "wedge angle as drawn"  # truth is a formula of the shape, not the measure taken of exact surfaces
 TARGETS = {
     "body height": 0.5,
     "disc height": 0.7,

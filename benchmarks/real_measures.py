@@ -11,11 +11,13 @@ import warnings
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from spineseg import paths
+from spineseg.anatomy.alignment import pitch_degrees
 from spineseg.anatomy.clinical import examine
 from spineseg.anatomy.labels import IDS
-from spineseg.anatomy.rims import rim_angle
+from spineseg.anatomy.rims import deepest
 from spineseg.config import MorphometryConfig
 from spineseg.data import nifti
 from spineseg.data.affine import spacing_of
@@ -44,20 +46,28 @@ def one(segmentation: Path, ct: Path | None, config: MorphometryConfig) -> dict:
     volume = nifti.read_labels(segmentation)
     hu = nifti.read_ct(ct).array if ct else None
     exam = examine(largest_pieces(volume.array)[0], volume.affine, hu, config=config)
-    bone = exam.vertebrae[BONE].assign(rim_degrees=[_rims(exam, name) for name in exam.vertebrae["vertebra"]])
+    bone = exam.vertebrae[BONE]
+    ends = pd.DataFrame([_endplates(exam, name) for name in bone["vertebra"]], index=bone.index)
     return {
         "spacing_mm": [round(float(s), 3) for s in spacing_of(volume.affine)],
         "scan": ct is not None,
-        "vertebrae": [{k: rounded(v) for k, v in row.items()} for row in bone.to_dict("records")],
+        "vertebrae": [{k: rounded(v) for k, v in row.items()} for row in bone.join(ends).to_dict("records")],
         "discs": [{k: rounded(v) for k, v in row.items()} for row in exam.discs[GAPS].to_dict("records")],
         "angles": {k: rounded(v) for k, v in exam.angles.items()},
         "findings": findings_of(exam, config).to_dict("records"),
     }
 
 
-def _rims(exam, name):
-    body = exam.bodies.get(IDS[name])
-    return float("nan") if body is None else rim_angle(body)
+def _endplates(exam, name):
+    """Wedge angle between planes through the inner parts, and depth and deepest place of both hollows."""
+    body, row = exam.bodies.get(IDS[name]), {}
+    if body is None or not (body.is_whole and body.has_top and body.has_bottom):
+        return row
+    top, bottom = (pitch_degrees(body.plane(end)[1], body.frame) for end in ("top", "bottom"))
+    row["inner_degrees"] = top - bottom
+    for end in ("top", "bottom"):
+        row[f"deep_{end}_mm"], row[f"deep_{end}_place"] = deepest(body, end)
+    return row
 
 
 def main(arguments=None) -> int:

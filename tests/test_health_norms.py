@@ -6,14 +6,14 @@ from spineseg.anatomy.clinical import DISC_COLUMNS, VERTEBRA_COLUMNS
 from spineseg.report import health_norms, health_results
 from spineseg.report.health_norms import NORMS, SOURCES, Norm
 
-BONE = {"whole": True, "wedge_degrees": -6.0, "rim_degrees": -2.0, "hu_median": None, "canal_mm": 14.0,
+BONE = {"whole": True, "wedge_degrees": -2.0, "inner_degrees": -6.0, "hu_median": None, "canal_mm": 14.0,
         "depth_mm": 36.0, "height_anterior_mm": 30.0, "height_middle_mm": 27.0,
         "height_posterior_mm": 18.0}  # fmt: skip
 DISC = {"height_anterior_mm": 9.0, "height_middle_mm": 12.0, "height_posterior_mm": 2.0}
 REAL = {
     "cases": {
         "a": {"vertebrae": [BONE | {"vertebra": "L5"}, BONE | {"vertebra": "L4", "whole": False}], "discs": []},
-        "b": {"vertebrae": [BONE | {"vertebra": "L5", "wedge_degrees": -10.0}], "discs": [DISC | {"disc": "L4-L5"}]},
+        "b": {"vertebrae": [BONE | {"vertebra": "L5", "inner_degrees": -10.0}], "discs": [DISC | {"disc": "L4-L5"}]},
     }
 }
 
@@ -32,7 +32,7 @@ def test_a_value_is_near_within_two_deviations_or_between_two_means():
 def test_every_norm_is_of_a_measure_that_is_taken_and_names_its_source():
     for norm in NORMS:
         assert (
-            norm.column in (DISC_COLUMNS if norm.is_disc else (*VERTEBRA_COLUMNS, "rim_degrees"))
+            norm.column in (DISC_COLUMNS if norm.is_disc else (*VERTEBRA_COLUMNS, "inner_degrees"))
             and norm.source in SOURCES
         )
         assert len(norm.deviations) in (0, len(norm.means)) and norm.column in health_norms.SHOWN
@@ -45,7 +45,7 @@ def test_rows_are_those_with_a_value_and_cut_vertebrae_do_not_count():
     assert (depth["where"], depth["n"], depth["published"]) == ("L5", 2, "35.7 ± 3.5")
     assert "L4" not in set(table["where"]) and "HU" not in table.index and "wedge, inner part" not in table.index
     words = health_norms.norms_words(REAL)
-    assert (words["wedge_levels"], words["wedge_lower"], words["wedge_off"]) == (1, 1, pytest.approx(0.2))
+    assert (words["wedge_levels"], words["inner_lower"], words["inner_off"]) == (1, 1, pytest.approx(0.2))
     assert (words["rim_lower"], words["rim_off"]) == (0, pytest.approx(2.6))
     assert words["norms_far"] == "L5 (body, back); L4-L5 (disc, back)"
     assert health_norms.wedge_table(REAL).loc["L5"].tolist() == [2, "-8.0", "-2.0", "-7.8 to -4.6"]

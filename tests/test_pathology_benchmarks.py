@@ -105,4 +105,4 @@ def test_real_cases_are_measured_where_there_are_any(tmp_path, monkeypatch):
     assert real_measures.main(["--cases", "1", "--out", str(out)]) == 0
     cases = json.loads(out.read_text())["cases"]
     assert list(cases) == ["a"] and not cases["a"]["scan"]
-    assert any(row["rim_degrees"] is not None for row in cases["a"]["vertebrae"])
+    assert any(row["inner_degrees"] < row["wedge_degrees"] for row in cases["a"]["vertebrae"] if row["whole"])

@@ -31,11 +31,11 @@ SOURCES = {
     "jang2019": "20 374 adults, CT, old to young",
 }
 CERVICAL = ("C2-C3", "C3-C4", "C4-C5", "C5-C6", "C6-C7", "C7-T1")
-ANGLES = {"wedge_degrees": "inner part, median", "rim_degrees": "rim to rim, median"}
+ANGLES = {"inner_degrees": "inner part, median", "wedge_degrees": "rim to rim, median"}
 SHOWN = {
     "height_anterior_mm": "height, front", "height_middle_mm": "height, middle", "height_posterior_mm": "height, back",
-    "depth_mm": "depth", "canal_mm": "canal", "hu_median": "HU", "wedge_degrees": "wedge, inner part",
-    "rim_degrees": "wedge, rim to rim",
+    "depth_mm": "depth", "canal_mm": "canal", "hu_median": "HU", "inner_degrees": "wedge, inner part",
+    "wedge_degrees": "wedge, rim to rim",
 }  # fmt: skip
 
 
@@ -45,7 +45,7 @@ class Norm:
 
     Attributes:
         source: Key of `SOURCES`.
-        column: Of the tables of `clinical.examine`, or `rim_degrees`, `rims.rim_angle`.
+        column: Of the tables of `clinical.examine`, or `inner_degrees`, a wedge angle between planes.
         places: Vertebrae or discs that it is said of.
         means: One mean, or those of two groups.
         deviations: Standard deviation of each; empty where none is given.
@@ -102,8 +102,8 @@ _WEDGE = (
 )
 _LUMBAR = ("L1-L2", "L2-L3", "L3-L4", "L4-L5", "L5-S1")
 NORMS = (
+    *_each("esj2010", "inner_degrees", *_WEDGE),
     *_each("esj2010", "wedge_degrees", *_WEDGE),
-    *_each("esj2010", "rim_degrees", *_WEDGE),
     Norm("cook2021", "height_anterior_mm", ("L5",), (30.3,), (1.9,)),
     Norm("cook2021", "height_posterior_mm", ("L5",), (26.3,), (1.9,)),
     Norm("cook2021", "depth_mm", ("L5",), (35.7,), (3.5,)),
@@ -175,11 +175,11 @@ def norms_words(answer: dict) -> dict:
 
     Returns:
         `norms_near`, `norms_counted`, `norms_sources` that give deviations; `norms_far`, the others; `wedge_levels`;
-        `wedge_lower` and `rim_lower`, levels that lie below the published means of both sexes, in the inner part of
-        endplates and from rim to rim; `wedge_off` and `rim_off`, the median distance from the nearer mean, degrees.
+        `inner_lower` and `rim_lower`, levels that lie below the published means of both sexes, in the inner part of
+        endplates and from rim to rim; `inner_off` and `rim_off`, the median distance from the nearer mean, degrees.
     """
     near, counted, far, used = 0, 0, [], set()
-    off: dict[str, list[float]] = {"wedge_degrees": [], "rim_degrees": []}
+    off: dict[str, list[float]] = {"inner_degrees": [], "wedge_degrees": []}
     for norm in NORMS:
         own = values_at(answer, norm)
         if not len(own):
@@ -194,6 +194,6 @@ def norms_words(answer: dict) -> dict:
     plane, rim = (pd.Series(values, dtype=float) for values in off.values())
     return {
         "norms_near": near, "norms_counted": counted, "norms_sources": len(used), "norms_far": "; ".join(far) or "none",
-        "wedge_levels": len(plane), "wedge_lower": int((plane < 0).sum()), "wedge_off": float(plane.abs().median()),
+        "wedge_levels": len(plane), "inner_lower": int((plane < 0).sum()), "inner_off": float(plane.abs().median()),
         "rim_lower": int((rim < 0).sum()), "rim_off": float(rim.abs().median()),
     }  # fmt: skip

@@ -18,8 +18,10 @@ SHOWN = {
 }  # fmt: skip
 LEAST_MILD = 5  # cases of a kind, below which its area is not quoted
 ALL_OR_NOTHING = ("vacuum", "fused")  # gas and blocks are there or not
-UNITS = {"wedge angle": "degrees", "angle across a disc": "degrees", "cervical lordosis": "degrees",
-         "thoracic kyphosis": "degrees", "lumbar lordosis": "degrees", "Cobb angle": "degrees"}  # fmt: skip
+AS_DRAWN = "wedge angle as drawn"  # against the angle of the shape, not the measure taken of its exact surfaces
+UNITS = {"wedge angle": "degrees", AS_DRAWN: "degrees", "angle across a disc": "degrees",
+         "cervical lordosis": "degrees", "thoracic kyphosis": "degrees", "lumbar lordosis": "degrees",
+         "Cobb angle": "degrees"}  # fmt: skip
 PARTS = {"perfect": "perfect masks", "perfect_of_same": "perfect masks, the same scans", "predicted": "predicted masks",
          "predicted_alone": "predicted masks, trees of own labels alone", "mild": "milder than trained on"}  # fmt: skip
 NETWORK = {"perfect": "network, perfect masks", "predicted": "network, predicted masks"}
@@ -60,7 +62,9 @@ def error_words(answer: dict) -> dict:
         "measured_phantoms": answer["seeds"], "turn": answer["turn_degrees"],
         "height_error": rows.loc["body height", "median"], "disc_error": rows.loc["disc height", "median"],
         "wedge_error": rows.loc["wedge angle", "median"], "slip_error": rows.loc["slip", "median"],
-        "angle_error": rows.loc["angle across a disc", "median"], "block_error": _block(rows),
+        "angle_error": rows.loc["angle across a disc", "median"],
+        "drawn_error": rows.loc[AS_DRAWN, "median"], "drawn_bias": rows.loc[AS_DRAWN, "bias"],
+        "block_error": _block(rows),
         "aims": len(aimed), "aims_met": int((aimed["median"] <= aimed["target"]).sum()),
         "coarse_height_error": errors(answer, spacing_mm=3.0).set_index("measure").loc["body height", "median"],
         "missing_values": int(rows["missing"].sum()),
