@@ -11,12 +11,12 @@ import numpy as np
 
 SPACINGS_MM = (1.0, 1.5, 3.0)
 P90 = {
-    "body height": (0.26, 0.54, 1.7),
-    "disc height": (0.26, 0.49, 1.42),
-    "wedge angle": (1.08, 1.68, 4.28),
-    "angle across a disc": (1.09, 1.86, 4.74),
-    "slip": (0.25, 0.52, 2.02),
-    "canal": (0.26, 0.35, 1.16),
+    "body height": (0.24, 0.5, 1.77),
+    "disc height": (0.26, 0.48, 1.44),
+    "wedge angle": (1.23, 1.78, 4.49),
+    "angle across a disc": (1.76, 2.42, 5.77),
+    "slip": (0.3, 0.46, 2.27),
+    "canal": (0.23, 0.35, 1.12),
 }
 UNITS = {"wedge angle": "degrees", "angle across a disc": "degrees"}
 
