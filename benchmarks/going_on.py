@@ -95,7 +95,8 @@ def main(arguments=None) -> int:
         kept["held"] = [[int(r.case), VERTEBRAE.index(r.vertebra) + 1] for r in table.itertuples()]  # alike for all
         row = {"plan": plan, "seed": seed, "minutes": round(minutes, 2), "history": curves(config)}
         row |= {"dice": table.dice.round(4).tolist(), "identified": table.identified.astype(int).tolist()}
-        row |= {"binary": case_scores(scores).binary_dice.round(4).tolist()}
+        bone = case_scores(scores[scores.case.isin(table.case)])  # without a vertebra there is no bone to outline
+        row |= {"binary": bone.binary_dice.round(4).tolist()}
         kept["rows"].append(row)
         write_text(options.out, json.dumps(kept) + "\n")
         print(
