@@ -16,6 +16,7 @@ PLAIN = {
     "canal_depth": 17.0, "total_depth": 85.0, "transverse_span": 75.0, "spinous_drop": 17.0, "pedicle_width": 8.5,
     "pedicle_height": 15.0, "unit": 1.0, "arch": 1.1, "wedge": 0.0, "lip": 0.0, "fish": 0.0, "joint": 1.0, "wing": 1.0,
     "spur_top": 0.0, "spur_bottom": 0.0, "node_top": 0.0, "node_bottom": 0.0, "is_block": 0.0, "fused_below": 0.0,
+    "hollow_mm": 1.5, "hollow_place": 0.37, "front_share": 0.05,
 }  # fmt: skip
 
 
