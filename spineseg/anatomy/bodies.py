@@ -24,7 +24,7 @@ _SIDES = 0.1  # of the width to either side of a body, where its edge may lie
 _FLOOR_MM = 1.8  # above the lowest point, what belongs to C2's lower endplate
 _FLOOR_INSET = 0.12  # of it, left out at either end
 _ROOM_MM, _ROOM_SIDES, _ROOM_BEHIND_MM = 6.0, 0.6, 34.0  # around a body, what else is looked at: canal and laminae
-_LEAST_POINTS = 12  # of an endplate, from which its normal can be told
+LEAST_POINTS = 12  # of an endplate, from which its normal can be told
 _LEAST_SEEN = 0.9  # of the inner part, where an endplate must be found
 _DENS_SHARE = 0.35  # of C2's usual height, which is that of its dens, that columns of its body have
 _ABOVE_FLOOR_MM = 5.0  # where the search for C2's lower endplate begins, above the lowest bone in the midplane
@@ -138,7 +138,7 @@ def _better(body: Body) -> tuple[np.ndarray, np.ndarray, list[np.ndarray]] | Non
     None where the edge of the scan has left too little of the endplates.
     """
     ends = [end for end, there in (("top", body.has_top), ("bottom", body.has_bottom)) if there]
-    if any(np.isfinite(getattr(body, end)[body.core]).sum() < _LEAST_POINTS for end in ends):
+    if any(np.isfinite(getattr(body, end)[body.core]).sum() < LEAST_POINTS for end in ends):
         return None
     up = np.sum([body.plane(end)[1] for end in ends], axis=0)
     up /= np.linalg.norm(up)

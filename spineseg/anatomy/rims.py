@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from spineseg.anatomy.bodies import Body, edge
+from spineseg.anatomy.bodies import LEAST_POINTS, Body, edge
 from spineseg.anatomy.phantom.endplates import bowl
 from spineseg.anatomy.vertebra_view import STRIP_MM
 
@@ -14,7 +14,6 @@ _BEYOND_MM = 2.0  # of the endplate's height, up to which it does
 _WAIST = (0.35, 0.65)  # of the height, where the front is at its own place
 _PLACES = (0.31, 0.34, 0.37, 0.4, 0.43, 0.46, 0.49)  # where the deepest place of a hollow is looked for
 _ACROSS, _ALONG = 0.25, (0.08, 0.92)  # of width and depth, the part of an endplate that line and hollow are fitted to
-_LEAST_POINTS = 12
 
 
 def hollow_mm(body: Body, end: str) -> float:
@@ -116,7 +115,7 @@ def _fitted(body, end):
     along, across = (body.view.y - body.back_mm) / body.depth_mm, 2 * body.view.x / body.width_mm
     seen = ~np.isnan(heights) & (np.abs(across) <= 2 * _ACROSS)[:, None]
     i, j = np.nonzero(seen & ((along >= _ALONG[0]) & (along <= _ALONG[1]))[None, :])
-    if len(i) < _LEAST_POINTS:
+    if len(i) < LEAST_POINTS:
         return (float("nan"),) * 4
     z, best = heights[i, j], None
     for place in _PLACES:
