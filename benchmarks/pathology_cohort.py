@@ -1,7 +1,8 @@
 """Make the phantoms of the health study: tables of measurements with truth, and crops of vertebrae for a network.
 
 Run `python benchmarks/pathology_cohort.py WORK [--part train] [--count N] [--predicted]`. Each phantom is a crop around
-the spine at 1.5 mm. What is in WORK already is not made again; what other code or other weights made lies elsewhere.
+the spine at 1.5 mm. What is in WORK already is not made again; what other code or other weights made lies elsewhere,
+and predicted masks lie apart from what is measured in them, so that a new measure needs no new prediction.
 Parts: train (severity .3 to 1), test (likewise, other patients), mild (severity 0 to .3, milder than any trained on).
 """
 
@@ -17,13 +18,14 @@ import torch
 
 import spineseg
 from spineseg.anatomy.clinical import examine
-from spineseg.anatomy.phantom import generate
+from spineseg.anatomy.phantom import Phantom, generate
 from spineseg.anatomy.phantom.planting import Pathology
 from spineseg.anatomy.phantom_truth import scan_poses, true_cobb
 from spineseg.anatomy.planted_cohort import TRUE, renamed, with_truth
 from spineseg.config import MorphometryConfig
-from spineseg.data.atomic import write_text
+from spineseg.data.atomic import atomic_path, write_text
 from spineseg.data.digest import hash_files
+from spineseg.data.nifti import Volume
 from spineseg.learning import health
 from spineseg.learning.boxed import card
 from spineseg.learning.vertebra_crops import crop_of
@@ -34,7 +36,7 @@ PARTS = {  # first seed, count, of which predicted too, severity
     "mild": (20300000, 40, 0, (0.0, 0.3)),
 }
 PREDICTING = ("inference", "windows", "assembly", "cascade", "second_look", "ordering", "vnet")
-KINDS = ("perfect", "predicted")
+KINDS, MASKS = ("perfect", "predicted"), "masks"
 
 
 def weights_sha() -> str:
@@ -44,10 +46,20 @@ def weights_sha() -> str:
 
 
 def folder_of(work: Path, kind: str, part: str) -> Path:
-    """Where a part of the cohort lies that this code, and for predicted masks these weights, made."""
+    """Where a part of the cohort lies that this code made, and for predicted masks these weights.
+
+    Args:
+        work: That all parts lie in.
+        kind: `perfect` or `predicted` for what was measured in such masks; `masks` for the predicted masks themselves.
+        part: A name of `PARTS`.
+
+    Returns:
+        The folder; it need not be there.
+    """
     package = Path(spineseg.__file__).parent
-    made_by = hash_files(sorted((package / "anatomy").rglob("*.py")))
-    if kind == "predicted":
+    drawn = [package / "anatomy" / "labels.py", *(package / "anatomy" / "phantom").rglob("*.py")]
+    made_by = hash_files(sorted(drawn if kind == MASKS else (package / "anatomy").rglob("*.py")))
+    if kind != "perfect":
         code = hash_files(package / "learning" / f"{name}.py" for name in PREDICTING)
         made_by = f"{made_by}-{code}-{weights_sha()}"
     return work / f"{kind}-{made_by}" / part
@@ -64,13 +76,23 @@ def rows_of(work: Path, kind: str, part: str, table: str) -> pd.DataFrame:
     return pd.concat([pd.read_csv(file) for file in files], ignore_index=True) if files else pd.DataFrame()
 
 
+def predicted_labels(scan: Phantom, seed: int, folder: Path, predictor) -> np.ndarray:
+    """`(I, J, K)` uint8 that the predictor finds in a phantom, read from the folder if they were found before."""
+    file = folder / f"{seed}.npz"
+    if not file.is_file():
+        labels = predictor(Volume(scan.ct_hu, scan.affine, Path(str(seed)))).labels
+        with atomic_path(file) as path, path.open("wb") as opened:
+            np.savez_compressed(opened, labels=labels)
+    return np.load(file)["labels"]
+
+
 def make(seed: int, severity, folders: dict[str, Path], predictor) -> int:
     """One phantom's tables and crops, in its own labels and, with a predictor, in predicted ones.
 
     Args:
         seed: Of the phantom.
         severity: Least and most.
-        folders: By kind of mask; the kinds that are written.
+        folders: By kind of mask, the kinds that are written; under `MASKS` where predicted masks are kept.
         predictor: `learning.inference.Predictor`; only used for the kind `predicted`.
 
     Returns:
@@ -80,17 +102,14 @@ def make(seed: int, severity, folders: dict[str, Path], predictor) -> int:
     scan = generate(seed, spacing_mm=1.5, anisotropic=False, pathology=pathology, tight=True)
     maps = {"perfect": scan.labels}
     if "predicted" in folders:
-        from spineseg.data.nifti import Volume
-
-        found = predictor(Volume(scan.ct_hu, scan.affine, Path(str(seed)))).labels
-        maps["predicted"] = renamed(found, scan.labels)
+        maps["predicted"] = renamed(predicted_labels(scan, seed, folders[MASKS], predictor), scan.labels)
     exams = {kind: examine(labels, scan.affine, scan.ct_hu, config=config) for kind, labels in maps.items()}
     seen = [body.name for body in exams["perfect"].bodies.values() if body.is_whole]
     planted = {row["kind"]: row["severity"] for row in scan.truth["planted"]}
     poses, _ = scan_poses(seed, pathology=pathology)
     about = {"seed": seed, "phase": scan.truth["contrast"]}
-    for kind, folder in folders.items():
-        exam = exams[kind]
+    for kind, exam in exams.items():
+        folder = folders[kind]
         vertebrae, discs = with_truth(exam, scan.truth["planted"])
         row = about | exam.angles | {f"{TRUE}cobb": true_cobb(poses, seen), "vertebrae": len(seen)}
         row |= {f"{TRUE}scoliosis": planted.get("scoliosis", np.nan)}
@@ -119,14 +138,15 @@ def main(arguments=None) -> int:
         predictor = Predictor.boxed()
     for part in options.part:
         first, number, predicted, severity = PARTS[part]
-        folders = {kind: folder_of(options.work, kind, part) for kind in KINDS}
+        folders = {kind: folder_of(options.work, kind, part) for kind in (*KINDS, MASKS)}
         for k, seed in enumerate(range(first, first + min(options.count or number, number))):
             wanted = KINDS if predictor and k < predicted else KINDS[:1]
             if all((folders[kind] / f"{seed}_vertebrae.csv").is_file() for kind in wanted):
                 continue
-            for kind in wanted:
-                folders[kind].mkdir(parents=True, exist_ok=True)
-            count = make(seed, severity, {kind: folders[kind] for kind in wanted}, predictor)
+            own = {kind: folders[kind] for kind in (wanted if len(wanted) == 1 else folders)}
+            for folder in own.values():
+                folder.mkdir(parents=True, exist_ok=True)
+            count = make(seed, severity, own, predictor)
             print(part, seed, *wanted, count, "vertebrae", flush=True)
     return 0
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 from types import SimpleNamespace
 
 import morphometry
@@ -45,11 +46,21 @@ def test_one_phantom_of_a_part_is_made_in_own_and_in_predicted_labels(tmp_path, 
         drawn.append(generate(seed, **(options | {"spacing_mm": 4.0})))
         return drawn[-1]
 
+    predictions = []
+
+    def predictor(volume):
+        predictions.append(volume)
+        return SimpleNamespace(labels=drawn[-1].labels)
+
     monkeypatch.setattr(pathology_cohort, "generate", coarse)
-    monkeypatch.setattr(Predictor, "boxed", lambda: lambda volume: SimpleNamespace(labels=drawn[-1].labels))
+    monkeypatch.setattr(Predictor, "boxed", lambda: predictor)
     order = [str(tmp_path), "--part", "test", "--count", "1", "--predicted"]
     assert pathology_cohort.main(order) == 0 and pathology_cohort.main(order) == 0
     assert len(drawn) == 1  # what is there is not made again
+    for kind in pathology_cohort.KINDS:
+        shutil.rmtree(pathology_cohort.folder_of(tmp_path, kind, "test"))
+    assert pathology_cohort.main(order) == 0
+    assert len(drawn) == 2 and len(predictions) == 1  # measured anew in the masks that were kept
     own, seen = (pathology_cohort.rows_of(tmp_path, kind, "test", "vertebrae") for kind in pathology_cohort.KINDS)
     pd.testing.assert_frame_equal(own, seen)
     assert {f"{TRUE}{kind}" for kind in VERTEBRA_KINDS} <= set(own) and own["seed"].nunique() == 1
