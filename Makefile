@@ -101,10 +101,12 @@ architectures: $(STAMP)  ## what other networks and losses cost and reach under 
 
 HEALTH := _build/health
 SCANS ?=
+JOBS ?= 2
 TRIAL := $(if $(SCANS),$(HEALTH)/trial-$(SCANS))
-pathology: $(STAMP)  ## exactness of measures, the call on planted pathology, the real cases; hours (SCANS=2: a trial, minutes)
+pathology: $(STAMP)  ## exactness of measures, the call on planted pathology, the real cases; an hour and a half (SCANS=2: a trial, minutes; JOBS=2: processes)
 	$(BIN)/python benchmarks/morphometry.py $(if $(SCANS),--seeds $(SCANS) --out $(TRIAL)/morphometry.json)
-	$(BIN)/python benchmarks/pathology_cohort.py $(or $(TRIAL),$(HEALTH)) --predicted $(if $(SCANS),--count $(SCANS))
+	$(BIN)/python benchmarks/pathology_cohort.py $(or $(TRIAL),$(HEALTH)) --predicted --jobs $(JOBS) \
+	  $(if $(SCANS),--count $(SCANS))
 	$(BIN)/python benchmarks/pathology.py $(or $(TRIAL),$(HEALTH)) --network \
 	  $(if $(SCANS),--least-cases 1 --out $(TRIAL)/pathology.json,--keep)
 	$(BIN)/python benchmarks/real_measures.py $(if $(SCANS),--cases 1 --out $(TRIAL)/real_measures.json)

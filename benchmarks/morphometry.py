@@ -60,6 +60,10 @@ ANGLES = {
     "Cobb angle": "cobb",
 }
 
+ORDER = (
+    "body height", "body depth", "canal", "wedge angle", AS_DRAWN, "disc height", "angle across a disc", "slip",
+    *ANGLES,
+)  # fmt: skip
 DEGREES = ("wedge angle", "angle across a disc", *ANGLES)
 
 
@@ -123,7 +127,7 @@ def as_drawn(found, poses) -> pd.DataFrame:
 def summary(errors: pd.DataFrame) -> list[dict]:
     """Per measure: values, of which without a measurement, bias, median, 90th percentile and largest absolute error."""
     rows = []
-    for name, own in errors.groupby("measure", sort=False):
+    for name, own in sorted(errors.groupby("measure"), key=lambda group: ORDER.index(group[0].split(",")[0])):
         value = own["error"].dropna()
         size = value.abs()
         row = {"measure": name, "n": len(own), "missing": int(own["error"].isna().sum()), "bias": value.median()}

@@ -61,7 +61,7 @@ def one(segmentation: Path, ct: Path | None, config: MorphometryConfig) -> dict:
 def _endplates(exam, name):
     """Wedge angle between planes through the inner parts, and depth and deepest place of both hollows."""
     body, row = exam.bodies.get(IDS[name]), {}
-    if body is None or not (body.is_whole and body.has_top and body.has_bottom):
+    if body is None or not body.has_ends:
         return row
     top, bottom = (pitch_degrees(body.plane(end)[1], body.frame) for end in ("top", "bottom"))
     row["inner_degrees"] = top - bottom

@@ -1,5 +1,6 @@
 """Small cases that tests share: made from a seed, in seconds, of the shapes that the package's own functions return."""
 
+import dataclasses
 import json
 from types import SimpleNamespace
 
@@ -66,3 +67,12 @@ def write_layout(layout, folder, cases):
         names = {f"vertebrae_{name}": 26 - i for name, i in IDS.items()}
         content = {"labels": {"background": 0} | names, "channel_names": {"0": "CT"}, "file_ending": ".nii.gz"}
         (folder / "dataset.json").write_text(json.dumps(content))
+
+
+def flat_body():
+    """L3 with even, parallel endplates, 24 mm high, seen on a lattice of 1 mm."""
+    from test_discs import pair
+
+    body = pair(8.0)[1]
+    top, bottom = (np.where(np.isnan(h), np.nan, np.nanmedian(h)) for h in (body.top, body.bottom))
+    return dataclasses.replace(body, top=top, bottom=bottom)

@@ -21,7 +21,7 @@ def flat(level, rotation, middle, wedge_degrees=0.0):
     core, wall = np.ones((13, 13), bool), np.full(13, np.nan)
     level = IDS[level]
     return Body(level, view, rotation, np.asarray(middle, float), 10.0 + lean, np.full((13, 13), -10.0), core,
-                6.0, -6.0, 12.0, wall, wall, True)  # fmt: skip
+                6.0, -6.0, 12.0, wall, wall, wall, True)  # fmt: skip
 
 
 def column(pitches, rolls=None, world=None):

@@ -29,7 +29,8 @@ def scan(seed, broken=(), narrow=()):
     bone["genant_kind"] = ""
     for c, value in {"height_anterior_mm": 25, "height_middle_mm": 24, "height_posterior_mm": 26, "hu_median": 150,
                      "endplate_top_hu": 200, "endplate_bottom_hu": 200, "depth_mm": 34, "hollow_top_mm": 1,
-                     "hollow_bottom_mm": 1, "lip_top_mm": 1, "lip_bottom_mm": 1,
+                     "hollow_bottom_mm": 1, "pit_top_mm": 0.5, "pit_bottom_mm": 0.5, "dip_top_mm": 0.5,
+                     "dip_bottom_mm": 0.5, "lip_top_mm": 1, "lip_bottom_mm": 1,
                      "wedge_degrees": 1}.items():  # fmt: skip
         bone[c] = value * (1 + 0.04 * rng.normal(size=len(bone)))
     bone.loc[bone["vertebra"].isin(broken), "height_anterior_mm"] *= 0.67
@@ -115,6 +116,23 @@ def test_features_of_a_measured_phantom_have_every_name_and_truth_every_kind():
     assert len(seen) == 9 and first["front_to_back"].between(0.2, 1.8).sum() >= 2
     planted = {c for t in (bone, gaps) for c in t if c.startswith("true_") and t[c].notna().any()}
     assert planted
+
+
+def test_the_deeper_pit_counts_against_the_other_end_and_the_neighbours():
+    bone, gaps = scan(0)
+    bone[["pit_top_mm", "pit_bottom_mm", "dip_top_mm", "dip_bottom_mm"]] = 0.5
+    bone.loc[3, ["pit_bottom_mm", "dip_top_mm"]] = 2.5
+    bone.loc[4, "dip_bottom_mm"] = np.nan  # this end leaves the scan
+    found = features_of(bone, gaps)[0]
+    for name in ("pit", "dip"):
+        assert found.loc[3, [name, f"{name}_difference", f"{name}_to_neighbours"]].tolist() == [2.5, 2.0, 2.0]
+    assert found.loc[4, "dip"] == 0.5 and np.isnan(found.loc[4, "dip_difference"])
+
+
+def test_measures_of_an_older_version_have_no_value_for_what_it_did_not_measure():
+    bone, gaps = scan(0)
+    found = features_of(bone.drop(columns=["pit_top_mm", "pit_bottom_mm"]), gaps)[0]
+    assert found["pit"].isna().all() and found["dip"].notna().all()
 
 
 def test_predicted_vertebrae_bear_the_names_of_those_they_lie_on():

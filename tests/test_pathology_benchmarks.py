@@ -18,7 +18,6 @@ from test_health import SMALL, cohort
 from spineseg.anatomy.phantom_masks import whole_spine
 from spineseg.anatomy.planted_cohort import DISC_KINDS, TRUE, VERTEBRA_KINDS
 from spineseg.data import nifti
-from spineseg.learning.inference import Predictor
 from spineseg.learning.vertebra_crops import CROP
 
 COUNTS = {"train": 24, "test": 6, "mild": 6}
@@ -53,7 +52,7 @@ def test_one_phantom_of_a_part_is_made_in_own_and_in_predicted_labels(tmp_path, 
         return SimpleNamespace(labels=drawn[-1].labels)
 
     monkeypatch.setattr(pathology_cohort, "generate", coarse)
-    monkeypatch.setattr(Predictor, "boxed", lambda: predictor)
+    monkeypatch.setattr(pathology_cohort, "boxed_predictor", lambda: predictor)
     order = [str(tmp_path), "--part", "test", "--count", "1", "--predicted"]
     assert pathology_cohort.main(order) == 0 and pathology_cohort.main(order) == 0
     assert len(drawn) == 1  # what is there is not made again

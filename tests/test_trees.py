@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -25,6 +27,12 @@ def test_missing_values_are_filled():
 def test_a_probability_is_the_straightened_logit():
     margin = 0.7
     assert ONE.probability(table((0.2, 3.0))) == pytest.approx(1 / (1 + np.exp(-(2 * margin - 1))))
+
+
+@pytest.mark.filterwarnings("error")
+def test_the_steepest_logit_is_a_probability_without_a_warning():
+    steep = dataclasses.replace(ONE, straight=(1e5, 0.0))
+    assert steep.probability(table((0.2, 3.0), (0.7, 3.1))) == pytest.approx([1.0, 0.0])
 
 
 def test_plain_values_make_the_same_trees():

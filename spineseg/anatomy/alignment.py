@@ -53,7 +53,7 @@ def roll_degrees(normal: np.ndarray, axes: np.ndarray) -> float:
 
 def own_angle(body: Body) -> float:
     """Wedge angle in degrees, positive where the body is lower in front; nan for C2, S1 and cut bodies."""
-    if not (body.is_whole and body.has_top and body.has_bottom):
+    if not body.has_ends:
         return float("nan")
     lean = [pitch_degrees(rim_normal(body, end), body.frame) for end in ("top", "bottom")]
     return lean[0] - lean[1]

@@ -19,7 +19,10 @@ CORE_ACROSS = 0.3  # of the width to either side of the midplane, ...
 CORE_ALONG = (0.15, 0.85)  # ... and of the depth from the back wall: the inner part of an endplate
 LEAST_CANAL_MM = 5.0  # a narrower gap behind the back wall is a fold of its surface
 _WALL_SHARE = 0.15  # of the depth, where the search for the back wall begins: behind any hole in an endplate
-_TURNS = 2  # after the first search, until the frame no longer moves
+INWARD = {"top": -1.0, "bottom": 1.0}  # the way into a body along its axis, from either end
+_NEAR_END_MM = (1.5, 5.0)  # from an endplate, where the back wall's corner is taken
+_FRONT_SHARE = 0.25  # of the depth behind the front, where the search for its edge at each height begins
+_TURNS = 3  # after the first search, until the frame no longer moves
 _SIDES = 0.1  # of the width to either side of a body, where its edge may lie
 _FLOOR_MM = 1.8  # above the lowest point, what belongs to C2's lower endplate
 _FLOOR_INSET = 0.12  # of it, left out at either end
@@ -41,11 +44,12 @@ class Body:
         middle: `(3,)` world mm of the lattice's origin, in the midplane.
         top: `(x, y)` mm, height of the upper surface over the columns of the body, nan elsewhere.
         bottom: Likewise of the lower surface.
-        core: `(x, y)` bool, the inner part of the endplates.
+        core: `(x, y)` bool, the inner part of the body seen along its axis.
         front_mm: y of the front in the midplane.
         back_mm: y of the back wall.
         width_mm: From right to left in the middle of the depth; of C2, whose joints lie beside its body, the depth.
         wall: `(z,)` y of the back wall at each height, nan above and below the body.
+        face: `(z,)` y of the front at each height in the midplane, nan where there is none.
         canal: `(z,)` mm from the back wall to the bone behind it, nan where there is none.
         is_whole: Whether both endplates lie clear of the border of the array.
     """
@@ -61,6 +65,7 @@ class Body:
     back_mm: float
     width_mm: float
     wall: np.ndarray
+    face: np.ndarray
     canal: np.ndarray
     is_whole: bool
 
@@ -88,6 +93,44 @@ class Body:
         """Points of the frame, `(..., 3)` mm, in the world."""
         return np.asarray(local) @ self.frame.T + self.middle
 
+    @property
+    def has_ends(self) -> bool:
+        """Whether both its ends are endplates and are seen whole."""
+        return self.is_whole and self.has_top and self.has_bottom
+
+    def reach_mm(self, end: str) -> tuple[float, float]:
+        """y of the back and the front of an endplate that it has, `top` or `bottom`, in mm.
+
+        A body that leans has its upper end behind its lower one. The back wall tells by how much, since fronts carry
+        spurs. Of C2 and S1, which widen or narrow towards their only endplate, wall and front near it are taken. What
+        is not seen lies where the body as a whole has it.
+        """
+        if self.has_top and self.has_bottom:
+            ends = {e: self.near_end_mm(self.wall, e) for e in ("top", "bottom")}
+            shift = ends[end] - np.mean(list(ends.values()))
+            shift = float(shift) if np.isfinite(shift) else 0.0
+            return self.back_mm + shift, self.front_mm + shift
+        found = self.near_end_mm(self.wall, end), self.near_end_mm(self.face, end)
+        return tuple(a if np.isfinite(a) else b for a, b in zip(found, (self.back_mm, self.front_mm), strict=True))
+
+    def inner(self, end: str) -> np.ndarray:
+        """`(x, y)` bool, the inner part of an endplate where it is seen, between its own back and front."""
+        core = self.core
+        if self.has_top and self.has_bottom:
+            along = (self.view.y - self.reach_mm(end)[0]) / self.depth_mm
+            core = (np.abs(self.view.x) <= CORE_ACROSS * self.width_mm)[:, None]
+            core = core & ((along >= CORE_ALONG[0]) & (along <= CORE_ALONG[1]))[None, :]
+        return core & ~np.isnan(getattr(self, end))
+
+    def near_end_mm(self, edge_mm: np.ndarray, end: str) -> float:
+        """Median of `wall` or `face` near an endplate, `top` or `bottom`; nan where it is not seen."""
+        heights = getattr(self, end)[self.core & ~np.isnan(getattr(self, end))]
+        if not len(heights):
+            return float("nan")
+        within = (self.view.z - heights.mean()) * INWARD[end]
+        near = (within >= _NEAR_END_MM[0]) & (within <= _NEAR_END_MM[1]) & ~np.isnan(edge_mm)
+        return float(np.median(edge_mm[near])) if near.any() else float("nan")
+
     def surface(self, end: str) -> np.ndarray:
         """`(n, 3)` world mm of the points of an endplate, `top` or `bottom`."""
         heights = getattr(self, end)
@@ -97,7 +140,7 @@ class Body:
     def plane(self, end: str) -> tuple[np.ndarray, np.ndarray]:
         """Middle of an endplate and its normal towards the head, both in the world, from the inner part."""
         heights = getattr(self, end)
-        i, j = np.nonzero(self.core & ~np.isnan(heights))
+        i, j = np.nonzero(self.inner(end))
         x, y, z = self.view.x[i], self.view.y[j], heights[i, j]
         normal = plane_through(x, y, z)
         centre = np.array([x.mean(), y.mean(), z.mean()]) if len(x) else np.zeros(3)
@@ -198,10 +241,11 @@ def body_from(settled: Settled, level: int) -> Body | None:
     core = solid & (np.abs(view.x) <= CORE_ACROSS * width_mm)[:, None]
     core &= ((view.y >= along[0]) & (view.y <= along[1]))[None, :]
     near = int(np.argmin(np.abs(view.y - ends[1] - _WALL_SHARE * (ends[0] - ends[1]))))
+    ahead = int(np.argmin(np.abs(view.y - ends[0] + _FRONT_SHARE * (ends[0] - ends[1]))))
     wall, canal = _behind(view, middle, near, (np.nanmean(bottom), np.nanmean(top)))
     return Body(
         level, view, settled.frame, settled.middle, top, bottom, core,
-        float(ends[0]), float(ends[1]), width_mm, wall, canal, True,
+        float(ends[0]), float(ends[1]), width_mm, wall, edge(middle.T, view.y, ahead, up=True), canal, True,
     )  # fmt: skip
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from spineseg.anatomy import alignment, discs, heights, rims
+from spineseg.anatomy import alignment, discs, heights, pits, rims
 from spineseg.anatomy.bodies import Body, bodies_of
 from spineseg.anatomy.density import body_hu, disc_hu
 from spineseg.anatomy.labels import VERTEBRAE
@@ -18,8 +18,9 @@ from spineseg.config import MorphometryConfig
 VERTEBRA_COLUMNS = (
     "vertebra", "height_anterior_mm", "height_middle_mm", "height_posterior_mm", "body_volume_ml", "hu_median",
     "hu_spread", "endplate_top_hu", "endplate_bottom_hu", "volume_ml", "width_mm", "depth_mm", "canal_mm",
-    "wedge_degrees", "hollow_top_mm", "hollow_bottom_mm", "lip_top_mm", "lip_bottom_mm", "loss_wedge", "loss_biconcave",
-    "loss_crush", "genant_grade", "genant_kind", "cut", "whole",
+    "wedge_degrees", "hollow_top_mm", "hollow_bottom_mm", "pit_top_mm", "pit_bottom_mm", "dip_top_mm", "dip_bottom_mm",
+    "lip_top_mm", "lip_bottom_mm", "loss_wedge", "loss_biconcave", "loss_crush", "genant_grade", "genant_kind", "cut",
+    "whole",
 )  # fmt: skip
 DISC_COLUMNS = (
     "disc", "height_anterior_mm", "height_middle_mm", "height_posterior_mm", "index", "angle_degrees", "slip_mm",
@@ -124,10 +125,14 @@ def _vertebra(body, tall, expected_mm, scan, config):
     row |= {f"loss_{name}": value for name, value in lost.items()}
     row |= {"width_mm": body.width_mm, "depth_mm": body.depth_mm} if body.has_top else {}
     row |= {"canal_mm": heights.canal_mm(body), "wedge_degrees": alignment.own_angle(body), "whole": body.is_whole}
-    row |= {f"hollow_{end}_mm": rims.hollow_mm(body, end) for end in ("top", "bottom")}
-    row |= {f"lip_{end}_mm": rims.lip_mm(body, end) for end in ("top", "bottom")}
+    for name, measure in (("hollow", rims.hollow_mm), ("pit", pits.pit_mm), ("lip", rims.lip_mm)):
+        row |= {f"{name}_{end}_mm": measure(body, end) for end in ("top", "bottom")}
     row |= {"genant_grade": grade, "genant_kind": kind}
-    return row | (body_hu(*scan, body, blank_share=config.blank_share) if scan else {})
+    if scan:
+        row |= body_hu(*scan, body, blank_share=config.blank_share)
+        if np.isfinite(row["hu_median"]):  # else the scan shows no marrow
+            row |= {f"dip_{end}_mm": pits.dip_mm(*scan, body, end) for end in ("top", "bottom")}
+    return row
 
 
 def _disc(upper, lower, tall, scan, config):

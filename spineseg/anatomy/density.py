@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from spineseg.anatomy.bodies import Body
+from spineseg.anatomy.bodies import INWARD, Body
 from spineseg.anatomy.discs import space_frame
 
 _INNER_ACROSS = 0.3  # of the width to either side of the midplane, ...
@@ -62,8 +62,8 @@ def inner_points(body: Body) -> np.ndarray:
 
 def plate_points(body: Body, end: str) -> np.ndarray:
     """`(n, 3)` world mm of points under the inner part of an endplate."""
-    heights, inward = getattr(body, end), -1.0 if end == "top" else 1.0
-    i, j = np.nonzero(body.core & ~np.isnan(heights))
+    heights, inward = getattr(body, end), INWARD[end]
+    i, j = np.nonzero(body.inner(end))
     deep = np.arange(_PLATE_MM[0], _PLATE_MM[1] + 0.1, body.view.step_mm)
     place = np.stack([body.view.x[i], body.view.y[j], heights[i, j]], axis=1)
     return body.world((place[None] + inward * deep[:, None, None] * np.array([0.0, 0.0, 1.0])).reshape(-1, 3))
@@ -90,7 +90,7 @@ def body_hu(ct_hu, affine, body: Body, *, blank_share: float) -> dict[str, float
         `hu_median`, `hu_spread` (standard deviation), `endplate_top_hu`, `endplate_bottom_hu`.
     """
     nothing = dict.fromkeys(("hu_median", "hu_spread", "endplate_top_hu", "endplate_bottom_hu"), float("nan"))
-    if not (body.is_whole and body.has_top and body.has_bottom):
+    if not body.has_ends:
         return nothing
     inner = sampled(ct_hu, affine, inner_points(body))
     inner = inner[~np.isnan(inner)]

@@ -5,12 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from spineseg.anatomy.bodies import Body
-from spineseg.anatomy.heights import HALF_WINDOW, LEAST_HALF_MM, PLACES, STRIP_SHARE
+from spineseg.anatomy.heights import HALF_WINDOW, LEAST_HALF_MM, PLACES, near_midplane, surface_mm
 from spineseg.anatomy.rims import rim_normal
 
 MEYERDING = (0.25, 0.5, 0.75, 1.0)  # least slip of grades II to V, as a share of the lower endplate's depth
 LEAST_SLIP, LEAST_SLIP_MM = 0.08, 2.0  # of the depth, and at least; below neighbours stand on each other
-_NEAR_END_MM = (1.5, 5.0)  # from the endplate, where the back wall's corner is taken
 
 
 def space_frame(upper: Body, lower: Body) -> tuple[np.ndarray, np.ndarray]:
@@ -50,12 +49,11 @@ def disc_heights(upper: Body, lower: Body) -> dict[str, float]:
         return nothing
     frame, centre = space_frame(upper, lower)
     ends = [(body.surface(end) - centre) @ frame for body, end in ((upper, "bottom"), (lower, "top"))]
-    middle = [np.abs(points[:, 0]) <= max(STRIP_SHARE * upper.width_mm, 2 * LEAST_HALF_MM) for points in ends]
-    rows = [points[near] for points, near in zip(ends, middle, strict=True)]
+    rows = [points[near_midplane(points[:, 0], upper.width_mm)] for points in ends]
     if not all(len(points) for points in rows):
         return nothing
-    edges = [_edges(body, end, centre, frame) for body, end in ((upper, "bottom"), (lower, "top"))]
-    back, front = max(e[0] for e in edges), min(e[1] for e in edges)
+    reach = [_reach(body, end, centre, frame) for body, end in ((upper, "bottom"), (lower, "top"))]
+    back, front = max(r[0] for r in reach), min(r[1] for r in reach)
     half = max(HALF_WINDOW * (front - back), LEAST_HALF_MM)
     found = {}
     for place, share in PLACES.items():
@@ -66,10 +64,10 @@ def disc_heights(upper: Body, lower: Body) -> dict[str, float]:
     return found
 
 
-def _edges(body, end, centre, frame):
-    """Where the back and the front of a body lie along a space, mm."""
+def _reach(body, end, centre, frame):
+    """Where the back and the front of an endplate lie along a space, mm."""
     level = float(np.nanmean(getattr(body, end)[body.core]))
-    points = body.world([[0.0, body.back_mm, level], [0.0, body.front_mm, level]])
+    points = body.world([[0.0, y, level] for y in body.reach_mm(end)])
     return (points - centre) @ frame[:, 1]
 
 
@@ -88,27 +86,18 @@ def slip_mm(upper: Body, lower: Body) -> float:
     """
     if not (upper.has_bottom and lower.has_top and upper.is_whole and lower.is_whole):
         return float("nan")
-    corners = _corner(upper, "bottom"), _corner(lower, "top")
-    if any(c is None for c in corners):
-        return float("nan")
     normal = rim_normal(lower, "top")
     forward = lower.frame[:, 1] - (lower.frame[:, 1] @ normal) * normal
-    return float((corners[0] - corners[1]) @ (forward / np.linalg.norm(forward)))
+    apart = _corner(upper, "bottom") - _corner(lower, "top")
+    return float(apart @ (forward / np.linalg.norm(forward)))
 
 
 def _corner(body: Body, end: str):
-    """Where the back wall meets an endplate, world mm: the wall near the end is drawn out straight."""
-    strip = np.abs(body.view.x) <= max(STRIP_SHARE * body.width_mm, 2 * LEAST_HALF_MM)
-    behind = np.abs(body.view.y - body.back_mm - PLACES["posterior"] * body.depth_mm) <= body.view.step_mm
-    edge = getattr(body, end)[np.ix_(strip, behind)]
-    if np.isnan(edge).all():
-        return None
-    level = float(np.nanmean(edge))
-    below = (level - body.view.z) * (1.0 if end == "top" else -1.0)
-    near = (below >= _NEAR_END_MM[0]) & (below <= _NEAR_END_MM[1]) & ~np.isnan(body.wall)
-    if not near.any():
-        return None
-    return body.world([0.0, float(np.median(body.wall[near])), level])
+    """Where the back wall meets an endplate, world mm: the wall near the end is drawn out straight; nan if not seen."""
+    level = surface_mm(body, end, PLACES["posterior"])
+    if np.isnan(level):  # of a C2 that is cut short behind
+        level = float(np.nanmean(getattr(body, end)[body.core]))
+    return body.world([0.0, body.near_end_mm(body.wall, end), level])
 
 
 def meyerding(slip: float, depth_mm: float) -> float:

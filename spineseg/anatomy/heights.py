@@ -7,42 +7,37 @@ import numpy as np
 from spineseg.anatomy.bodies import Body
 from spineseg.anatomy.phantom.levels import dimensions
 
-PLACES = {"posterior": 0.15, "middle": 0.5, "anterior": 0.85}  # share of the depth, from the back wall
-HALF_WINDOW = 0.05  # of the depth, over which a height is averaged
-LEAST_HALF_MM = 0.8  # and at least this far
-STRIP_SHARE = 0.1  # half width of the strip about the midplane, of the body's width
+PLACES = {"posterior": 0.15, "middle": 0.5, "anterior": 0.85}  # share of the depth, from the back of each endplate
+HALF_WINDOW = 0.08  # of the depth to either side of a place, over which a height is averaged
+LEAST_HALF_MM = 1.2  # and at least this far
+STRIP_SHARE = 0.2  # half width of the strip about the midplane, of the body's width
 NARROW_QUANTILE = 0.2  # of the depths at all heights; the least one is that of a single, rough row
 GENANT = (0.2, 0.25, 0.4)  # least loss of grades 1, 2 and 3
 KINDS = ("wedge", "biconcave", "crush")
 
 
-def at_place(values: np.ndarray, across: np.ndarray, along: np.ndarray, body: Body, share: float) -> float:
-    """Mean of values of points near a place of the midplane.
-
-    Args:
-        values: `(n,)`.
-        across: `(n,)` mm from the midplane.
-        along: `(n,)` mm in front of the back wall of `body`.
-        body: Sets depth and width.
-        share: Of the depth, from the back wall.
-
-    Returns:
-        The mean over a window; nan where no point lies in it.
-    """
-    half = max(HALF_WINDOW * body.depth_mm, LEAST_HALF_MM)
-    near = np.abs(along - share * body.depth_mm) <= half
-    near &= np.abs(across) <= max(STRIP_SHARE * body.width_mm, 2 * LEAST_HALF_MM)
-    near &= ~np.isnan(values)
-    return float(values[near].mean()) if near.any() else float("nan")
+def near_midplane(across: np.ndarray, width_mm: float) -> np.ndarray:
+    """Which points, given by their distance from the midplane in mm, lie in the strip that heights are taken in."""
+    return np.abs(across) <= max(STRIP_SHARE * width_mm, 2 * LEAST_HALF_MM)
 
 
 def heights_of(body: Body) -> dict[str, float]:
     """Anterior, middle and posterior height in mm; nan for C2 and S1 and for a body that is not whole."""
-    if not (body.is_whole and body.has_top and body.has_bottom):
+    if not body.has_ends:
         return {place: float("nan") for place in PLACES}
-    i, j = np.nonzero(~np.isnan(body.top - body.bottom))
-    tall, across, along = (body.top - body.bottom)[i, j], body.view.x[i], body.view.y[j] - body.back_mm
-    return {place: at_place(tall, across, along, body, share) for place, share in PLACES.items()}
+    return {
+        place: surface_mm(body, "top", share) - surface_mm(body, "bottom", share) for place, share in PLACES.items()
+    }
+
+
+def surface_mm(body: Body, end: str, share: float) -> float:
+    """Mean height in mm of an endplate, `top` or `bottom`, near a share of its depth; nan where nothing is seen."""
+    half, step = max(HALF_WINDOW * body.depth_mm, LEAST_HALF_MM), body.view.step_mm
+    away = np.abs(body.view.y - body.reach_mm(end)[0] - share * body.depth_mm)
+    weight = np.clip((half - away) / step + 0.5, 0.0, 1.0)  # of a column that the window's edge cuts, what lies inside
+    heights = getattr(body, end)[near_midplane(body.view.x, body.width_mm)]
+    weight = np.where(np.isnan(heights), 0.0, weight)
+    return float(np.nansum(weight * heights) / weight.sum()) if weight.any() else float("nan")
 
 
 def canal_mm(body: Body) -> float:

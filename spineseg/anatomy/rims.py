@@ -1,19 +1,20 @@
-"""Where an endplate is broken in, how far its front edge has grown out, and how its rims lean."""
+"""How hollow an endplate is, how far its front edge has grown out, and how its rims lean."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from spineseg.anatomy.bodies import LEAST_POINTS, Body, edge
-from spineseg.anatomy.phantom.endplates import bowl
-from spineseg.anatomy.vertebra_view import STRIP_MM
+from spineseg.anatomy.bodies import INWARD, LEAST_POINTS, Body
+from spineseg.anatomy.phantom.endplates import bowl, mean_endplates
 
 _DEEPEST = 99.0  # percentile of the depths; the deepest point alone is noise
 _RIM_MM = 4.5  # from an endplate, where its edge grows out
 _BEYOND_MM = 2.0  # of the endplate's height, up to which it does
 _WAIST = (0.35, 0.65)  # of the height, where the front is at its own place
 _PLACES = (0.31, 0.34, 0.37, 0.4, 0.43, 0.46, 0.49)  # where the deepest place of a hollow is looked for
-_ACROSS, _ALONG = 0.25, (0.08, 0.92)  # of width and depth, the part of an endplate that line and hollow are fitted to
+_USUAL_PLACE = mean_endplates()["hollow_place"]
+_ACROSS = 0.25  # of the width to either side of the midplane, ...
+_INSET, _INSET_MM = 0.08, 1.5  # ... and of the depth from back and front, but so far at least: what lines are fitted to
 
 
 def hollow_mm(body: Body, end: str) -> float:
@@ -26,13 +27,13 @@ def hollow_mm(body: Body, end: str) -> float:
     Returns:
         mm into the body; nan where the end is no endplate or is not whole.
     """
-    if not (body.is_whole and body.has_top and body.has_bottom):
+    if not body.has_ends:
         return float("nan")
     heights = getattr(body, end)
-    i, j = np.nonzero(body.core & ~np.isnan(heights))
+    i, j = np.nonzero(body.inner(end))
     centre, normal = body.plane(end)
     points = body.world(np.stack([body.view.x[i], body.view.y[j], heights[i, j]], axis=1))
-    inward = (points - centre) @ normal * (-1.0 if end == "top" else 1.0)
+    inward = (points - centre) @ normal * INWARD[end]
     return float(np.percentile(inward, _DEEPEST) - np.percentile(inward, 100 - _DEEPEST))
 
 
@@ -46,12 +47,9 @@ def lip_mm(body: Body, end: str) -> float:
     Returns:
         mm forwards; nan where the end is no endplate or is not whole.
     """
-    if not (body.is_whole and body.has_top and body.has_bottom):
+    if not body.has_ends:
         return float("nan")
-    view = body.view
-    section = view.filled[np.abs(view.x) <= STRIP_MM].mean(0).T  # (z, y)
-    start = int(np.argmin(np.abs(view.y - (body.front_mm - 0.25 * body.depth_mm))))
-    front = edge(section, view.y, start, up=True)
+    view, front = body.view, body.face
     low, high = (float(np.nanmean(getattr(body, e)[body.core])) for e in ("bottom", "top"))
     waist = front[(view.z > low + _WAIST[0] * (high - low)) & (view.z < low + _WAIST[1] * (high - low))]
     under = high - view.z if end == "top" else view.z - low
@@ -66,8 +64,8 @@ def rim_normal(body: Body, end: str) -> np.ndarray:
 
     The line is what is left of the surface when the hollow that fits it best is taken out: single points of the rims
     are too rough. A hollow whose deepest place lies behind the middle, as patients have it, leans a plane through the
-    inner part by some degrees and leaves this line alone. Of C2 and S1, whose other end is no endplate, it is that
-    plane's.
+    inner part by some degrees and leaves this line alone. The place is the usual one of the level, since to look for
+    it as well makes the line unsteady. Of C2 and S1, whose other end is no endplate, it is that plane's.
 
     Args:
         body: From `bodies.bodies_of`.
@@ -78,18 +76,36 @@ def rim_normal(body: Body, end: str) -> np.ndarray:
     """
     if not (body.has_top and body.has_bottom):
         return body.plane(end)[1]
-    normal = np.array([0.0, -_fitted(body, end)[1] / body.depth_mm, 1.0])
+    normal = np.array([0.0, -_rim_fit(body, end)[1] / body.depth_mm, 1.0])
     return body.frame @ (normal / np.linalg.norm(normal))
 
 
 def rim_line(body: Body, end: str) -> np.ndarray:
-    """`(2, 3)` world mm, where the line of `rim_normal` meets the back wall and the front; of C2 and S1 the plane's."""
+    """`(2, 3)` world mm, where the line of `rim_normal` meets back and front of its end; of C2 and S1 the plane's."""
     if body.has_top and body.has_bottom:
-        level, rise, *_ = _fitted(body, end)
-        return body.world([[0.0, body.back_mm, level], [0.0, body.front_mm, level + rise]])
+        level, rise, *_ = _rim_fit(body, end)
+        back, front = body.reach_mm(end)
+        return body.world([[0.0, back, level], [0.0, front, level + rise]])
     centre, normal = body.plane(end)
     forward = body.frame[:, 1] - (body.frame[:, 1] @ normal) * normal
     return centre + np.outer([-0.5, 0.5], forward / np.linalg.norm(forward)) * body.depth_mm
+
+
+def fitted_surface(body: Body, end: str, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Height of the line of `rim_normal` less the hollow that fits best, where a healthy endplate would lie.
+
+    Args:
+        body: From `bodies.bodies_of`, with both endplates.
+        end: `top` or `bottom`.
+        x: `(n,)` mm to the right in the body's frame.
+        y: `(m,)` mm forwards.
+
+    Returns:
+        `(n, m)` mm upwards; nan where too little of the endplate is seen.
+    """
+    level, rise, deep, place = _rim_fit(body, end)
+    along, across = (y - body.reach_mm(end)[0])[None, :] / body.depth_mm, 2 * x[:, None] / body.width_mm
+    return level + rise * along - deep * bowl(along, across**2, place)
 
 
 def deepest(body: Body, end: str) -> tuple[float, float]:
@@ -100,25 +116,31 @@ def deepest(body: Body, end: str) -> tuple[float, float]:
         end: `top` or `bottom`.
 
     Returns:
-        mm, negative where it is arched, and the deepest place as a share of the depth from the back wall; nan where
+        mm, negative where it is arched, and the deepest place as a share of the depth from its back; nan where
         the end is no endplate or is not whole.
     """
-    if not (body.is_whole and body.has_top and body.has_bottom):
+    if not body.has_ends:
         return float("nan"), float("nan")
-    _, _, deep, place = _fitted(body, end)
-    return deep * (1.0 if end == "top" else -1.0), place
+    _, _, deep, place = _fitted(body, end, _PLACES)
+    return -deep * INWARD[end], place
 
 
-def _fitted(body, end):
-    """Height at the back wall, rise to the front, and depth and place of the hollow; mm, the depth downwards."""
-    heights = getattr(body, end)
-    along, across = (body.view.y - body.back_mm) / body.depth_mm, 2 * body.view.x / body.width_mm
+def _rim_fit(body, end):
+    """`_fitted` with the hollow at the place that is usual for the level."""
+    return _fitted(body, end, [_USUAL_PLACE[body.level - 1]])
+
+
+def _fitted(body, end, places):
+    """Height at the back, rise to the front, and depth and place of the hollow; mm, the depth downwards."""
+    heights, (back, _) = getattr(body, end), body.reach_mm(end)
+    along, across = (body.view.y - back) / body.depth_mm, 2 * body.view.x / body.width_mm
+    inset = max(_INSET, _INSET_MM / body.depth_mm)
     seen = ~np.isnan(heights) & (np.abs(across) <= 2 * _ACROSS)[:, None]
-    i, j = np.nonzero(seen & ((along >= _ALONG[0]) & (along <= _ALONG[1]))[None, :])
+    i, j = np.nonzero(seen & ((along >= inset) & (along <= 1 - inset))[None, :])
     if len(i) < LEAST_POINTS:
         return (float("nan"),) * 4
     z, best = heights[i, j], None
-    for place in _PLACES:
+    for place in places:
         hollow = bowl(along[j], across[i] ** 2, place)
         terms = np.stack([np.ones(len(z)), along[j], -hollow], axis=1)
         found = np.linalg.lstsq(terms, z, rcond=None)[0]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from spineseg.anatomy.clinical import VERTEBRA_COLUMNS
 from spineseg.anatomy.labels import IDS
 from spineseg.anatomy.phantom.levels import dimensions
 from spineseg.evaluation.findings import neighbours_median
@@ -23,6 +24,12 @@ OF_VERTEBRA = {  # feature: what it is, as pages show it
     "hollow_bottom": "deepest point of the lower endplate, mm",
     "hollow_difference": "the deeper endplate less the other, mm",
     "hollow_to_neighbours": "the deeper endplate less its neighbours', mm",
+    "pit": "deepest point of an endplate below its usual shape, mm",
+    "pit_difference": "pits of both endplates, difference in mm",
+    "pit_to_neighbours": "the deeper pit less its neighbours', mm",
+    "dip": "the deeper dip of an endplate's bright layer, mm",
+    "dip_difference": "dips of both bright layers, difference in mm",
+    "dip_to_neighbours": "the deeper dip less its neighbours', mm",
     "lip_top": "upper front edge before the waist, mm",
     "lip_bottom": "lower front edge before the waist, mm",
     "lip_to_neighbours": "the larger edge less its neighbours', mm",
@@ -64,6 +71,7 @@ def features_of(vertebrae: pd.DataFrame, discs: pd.DataFrame) -> tuple[pd.DataFr
         One row per row of each table, columns of `OF_VERTEBRA` and `OF_DISC`; nan where a measure is missing.
     """
     bone = vertebrae.reset_index(drop=True)
+    bone = bone.reindex(columns=bone.columns.union(VERTEBRA_COLUMNS, sort=False))  # older tables have fewer
     level = bone["vertebra"].map(IDS)
     number = {
         name: bone[name].astype(float)
@@ -77,6 +85,7 @@ def features_of(vertebrae: pd.DataFrame, discs: pd.DataFrame) -> tuple[pd.DataFr
     front, middle, back = (scaled(p) for p in ("anterior", "middle", "posterior"))
     usual = neighbours_median(back)
     deeper = np.maximum(number["hollow_top_mm"], number["hollow_bottom_mm"])
+    pit, dip = (np.fmax(number[f"{name}_top_mm"], number[f"{name}_bottom_mm"]) for name in ("pit", "dip"))
     larger = np.maximum(number["lip_top_mm"], number["lip_bottom_mm"])
     plate = {end: number[f"endplate_{end}_hu"] - number["hu_median"] for end in ("top", "bottom")}
     first = pd.DataFrame(
@@ -93,6 +102,12 @@ def features_of(vertebrae: pd.DataFrame, discs: pd.DataFrame) -> tuple[pd.DataFr
             "hollow_bottom": number["hollow_bottom_mm"],
             "hollow_difference": (number["hollow_top_mm"] - number["hollow_bottom_mm"]).abs(),
             "hollow_to_neighbours": deeper - neighbours_median(deeper),
+            "pit": pit,
+            "pit_difference": (number["pit_top_mm"] - number["pit_bottom_mm"]).abs(),
+            "pit_to_neighbours": pit - neighbours_median(pit),
+            "dip": dip,
+            "dip_difference": (number["dip_top_mm"] - number["dip_bottom_mm"]).abs(),
+            "dip_to_neighbours": dip - neighbours_median(dip),
             "lip_top": number["lip_top_mm"],
             "lip_bottom": number["lip_bottom_mm"],
             "lip_to_neighbours": larger - neighbours_median(larger),

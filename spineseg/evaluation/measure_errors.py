@@ -11,12 +11,12 @@ import numpy as np
 
 SPACINGS_MM = (1.0, 1.5, 3.0)
 P90 = {
-    "body height": (0.24, 0.5, 1.77),
-    "disc height": (0.26, 0.48, 1.44),
-    "wedge angle": (1.23, 1.78, 4.49),
-    "angle across a disc": (1.76, 2.42, 5.77),
-    "slip": (0.3, 0.46, 2.27),
-    "canal": (0.23, 0.35, 1.12),
+    "body height": (0.18, 0.36, 1.84),
+    "disc height": (0.21, 0.37, 1.55),
+    "wedge angle": (0.86, 1.24, 4.53),
+    "angle across a disc": (1.06, 1.45, 5.46),
+    "slip": (0.25, 0.39, 1.5),
+    "canal": (0.22, 0.35, 1.09),
 }
 UNITS = {"wedge angle": "degrees", "angle across a disc": "degrees"}
 

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+_LARGEST_LOGIT = 700.0  # whose exponential is still a number; a kind that is told without error has a steep slope
+
 
 @dataclass(frozen=True)
 class Trees:
@@ -58,7 +60,8 @@ class Trees:
     def probability(self, table) -> np.ndarray:
         """Calibrated probability of each row."""
         slope, offset = self.straight
-        return 1.0 / (1.0 + np.exp(-(slope * self.margin(table) + offset)))
+        logit = np.clip(slope * self.margin(table) + offset, -_LARGEST_LOGIT, _LARGEST_LOGIT)
+        return 1.0 / (1.0 + np.exp(-logit))
 
     def to_dict(self) -> dict:
         """Plain values, ready for JSON."""
