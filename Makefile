@@ -103,7 +103,7 @@ HEALTH := _build/health
 SCANS ?=
 JOBS ?= 2
 TRIAL := $(if $(SCANS),$(HEALTH)/trial-$(SCANS))
-pathology: $(STAMP)  ## exactness of measures, the call on planted pathology, the real cases; an hour and a half (SCANS=2: a trial, minutes; JOBS=2: processes)
+pathology: $(STAMP)  ## exactness of measures, the call on planted pathology, the real cases; an hour or two (SCANS=2: a trial, minutes)
 	$(BIN)/python benchmarks/morphometry.py $(if $(SCANS),--seeds $(SCANS) --out $(TRIAL)/morphometry.json)
 	$(BIN)/python benchmarks/pathology_cohort.py $(or $(TRIAL),$(HEALTH)) --predicted --jobs $(JOBS) \
 	  $(if $(SCANS),--count $(SCANS))

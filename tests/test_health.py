@@ -112,6 +112,7 @@ def test_features_of_a_measured_phantom_have_every_name_and_truth_every_kind():
     bone, gaps = planted_case(3, pathology, MorphometryConfig())
     first, second = features_of(bone, gaps)
     assert list(first) == list(OF_VERTEBRA) and list(second) == list(OF_DISC) and len(first) == len(bone)
+    assert first[["pit", "dip"]].notna().any().all()
     seen = [c for c in (*bone, *gaps) if c.startswith("true_")]
     assert len(seen) == 9 and first["front_to_back"].between(0.2, 1.8).sum() >= 2
     planted = {c for t in (bone, gaps) for c in t if c.startswith("true_") and t[c].notna().any()}

@@ -65,6 +65,17 @@ def test_one_phantom_of_a_part_is_made_in_own_and_in_predicted_labels(tmp_path, 
     assert {f"{TRUE}{kind}" for kind in VERTEBRA_KINDS} <= set(own) and own["seed"].nunique() == 1
 
 
+def test_two_processes_make_what_one_makes(tmp_path):
+    order = ["--part", "mild", "--count", "2"]
+    alone, beside = tmp_path / "alone", tmp_path / "beside"
+    assert pathology_cohort.main([str(alone), *order]) == 0
+    assert pathology_cohort.main([str(beside), *order, "--jobs", "2"]) == 0
+    for table, least in (("vertebrae", 10), ("scan", 2)):
+        first, second = (pathology_cohort.rows_of(work, "perfect", "mild", table) for work in (alone, beside))
+        assert len(first) >= least
+        pd.testing.assert_frame_equal(first, second)
+
+
 def planted(work):
     """A cohort of made-up measurements in which two kinds occur, with crops of noise."""
     rng = np.random.default_rng(0)
