@@ -103,7 +103,8 @@ class TrainingConfig:
     """What the stages share."""
 
     epochs: int = 40
-    weight_decay: float = 1e-4  # AdamW
+    optimizer: str = "muon"  # for kernels, with AdamW for biases, norms and slopes; or adamw for all
+    weight_decay: float = 1e-4  # decoupled
     warmup_share: float = 0.05  # of all steps, linear
     ema_decay: float = 0.98  # weights of evaluation are an exponential moving average
     gradient_clip: float = 12.0  # norm; a few times the usual one, so that only outliers are cut

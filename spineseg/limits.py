@@ -10,6 +10,7 @@ ARCHITECTURES = ("vnet", "unet", "resunet", "attention", "hybrid", "swin")
 LOSSES = (
     "dice_ce_binary", "dice_ce", "dice", "logistic", "logistic_weighted", "generalised_dice", "tversky", "focal"
 )  # fmt: skip
+OPTIMIZERS = ("muon", "adamw")
 LAYOUTS = ("phantom", "auto", "kaggle", "totalsegmentator", "verse", "nnunet", "pairs", "ct", "labels")
 
 
@@ -37,6 +38,7 @@ def check(config) -> None:
     deepest = max(len(config.baseline.network.channels), len(config.fine.network.channels)) - 1
     fits = all(p > 0 and p % 2**deepest == 0 for p in config.inference.patch)
     need(fits, "inference.patch", f"multiples of {2**deepest} voxels", config.inference.patch)
+    need(t.optimizer in OPTIMIZERS, "training.optimizer", f"one of {', '.join(OPTIMIZERS)}", t.optimizer)
     need(t.precision in ("auto", "fp32", "bf16"), "training.precision", "auto, fp32 or bf16", t.precision)
     need(config.cohort.layout in LAYOUTS, "cohort.layout", f"one of {', '.join(LAYOUTS)}", config.cohort.layout)
     try:

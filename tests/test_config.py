@@ -51,7 +51,7 @@ def test_a_mistyped_name_lists_the_known_ones_and_suggests_the_nearest():
         ValueError, match="unknown parameter 'trainign.epochs': did you mean 'training'.*known here: .*coarse"
     ):
         Config.load(**{"trainign.epochs": 3})
-    with pytest.raises(ValueError, match="did you mean 'epochs'.*known here: epochs, weight_decay"):
+    with pytest.raises(ValueError, match="did you mean 'epochs'.*known here: epochs, optimizer, weight_decay"):
         Config.load(**{"training.epoch": 3})
 
 

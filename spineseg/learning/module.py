@@ -20,6 +20,7 @@ from spineseg.learning.boxed import start_from
 from spineseg.learning.cascade import STAGES, build
 from spineseg.learning.cost import remedy
 from spineseg.learning.loading import Batches
+from spineseg.learning.muon import make_optimizer
 from spineseg.learning.precision import faster_precision
 from spineseg.learning.runs import append_rows
 from spineseg.learning.sampling import collate
@@ -64,9 +65,7 @@ class NetworkTraining(L.LightningModule):
         self.network = build(config, name)
         self.network.recompute = config.training.recompute
         self.average = MovingAverage(self.network, config.training.ema_decay)
-        self.adam = torch.optim.AdamW(
-            self.network.parameters(), lr=0.0, weight_decay=config.training.weight_decay, fused=True
-        )
+        self.optimizer = make_optimizer(config.training.optimizer, self.network, config.training.weight_decay)
         self.task = Naming(self.stage) if coarse is None else Outlining(config, coarse)
         self.items, self.validation = items, validation
         self.done_epochs, self.done_steps, self.skipped, self.best, self.seconds = 0, 0, 0, -1.0, 0.0
@@ -93,7 +92,7 @@ class NetworkTraining(L.LightningModule):
         tensors, state = found
         self.network.load_state_dict(checkpoints.part(tensors, "network"))
         self.average.load(checkpoints.part(tensors, "average"), state["averaged"])
-        checkpoints.unpack_optimizer(tensors, self.adam)
+        checkpoints.unpack_optimizer(tensors, self.optimizer)
         self.done_epochs, self.done_steps, self.skipped = state["epochs"], state["steps"], state["skipped"]
         self.best, self.seconds, self.precision = state["best"], state["seconds"], state["precision"]
         self.losses, self.waited = state["losses"], state["waited"]
@@ -119,7 +118,7 @@ class NetworkTraining(L.LightningModule):
 
     def configure_optimizers(self):
         """The optimizer made with the module, so that a resumed one keeps its moments."""
-        return self.adam
+        return self.optimizer
 
     def train_dataloader(self) -> Batches:
         """Items of the next epoch, in their own order: each is drawn from seed, epoch and index."""
@@ -179,18 +178,19 @@ class NetworkTraining(L.LightningModule):
         rate = learning_rate(
             self.done_steps, total=self.total_steps, peak=peak, warmup_share=share, resumed_at=self.resumed_at
         )
-        self.adam.param_groups[0]["lr"] = rate
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
         batch["image"] = batch["image"].float()  # items from afar come in half precision
         with self._autocast():
             loss = self.task.loss(self.network, batch)
-        self.adam.zero_grad(set_to_none=True)
+        self.optimizer.zero_grad(set_to_none=True)
         self.manual_backward(loss)
         norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), options.gradient_clip)
         value, norm = torch.stack((loss.detach(), norm)).tolist()  # the only time that a step waits for a GPU
         if not math.isfinite(value):
             raise FloatingPointError(f"{self.name}: loss is {value} at step {self.done_steps} on {batch['case']}")
         if math.isfinite(norm):
-            self.adam.step()
+            self.optimizer.step()
             self.average.update(self.network)
         else:
             self.skipped += 1
@@ -210,7 +210,7 @@ class NetworkTraining(L.LightningModule):
         row = {
             "network": self.name, "epoch": self.done_epochs, "step": self.done_steps,
             "train_loss": sum(self.losses) / len(self.losses), **validation,
-            "learning_rate": self.adam.param_groups[0]["lr"], "seconds": round(self.seconds, 2),
+            "learning_rate": self.optimizer.param_groups[0]["lr"], "seconds": round(self.seconds, 2),
             "skipped_steps": self.skipped,
         }  # fmt: skip
         row, self.losses = self.group.told(row), []  # one decision for all, whatever a GPU rounds
@@ -250,7 +250,7 @@ class NetworkTraining(L.LightningModule):
         }  # fmt: skip
 
     def _save(self) -> None:
-        tensors = checkpoints.pack(self.network, self.average.weights, self.adam)
+        tensors = checkpoints.pack(self.network, self.average.weights, self.optimizer)
         checkpoints.save(self.path("last"), tensors, self._state(), keep=self.path("previous"))
 
     def _stop(self) -> None:

@@ -1,0 +1,110 @@
+"""Muon: an optimizer whose step has the same length in every direction that a layer can be moved in.
+
+A kernel of a network is a matrix: outputs by inputs times kernel voxels. Its gradient is dominated by a few directions,
+and so is what Adam makes of it. Muon replaces the averaged gradient by the nearest matrix with orthogonal rows (or
+columns), so that what is rare in the data is learnt as fast as what is common. Biases, norms and slopes are no
+matrices; AdamW takes care of them.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.optim.adamw import adamw
+
+MOMENTUM = 0.95
+STEPS = 5  # of the iteration
+QUINTIC = (3.4445, -4.775, 2.0315)  # of x, x^3, x^5: singular values above .001 end between .7 and 1.2
+LIKE_ADAM = 0.2  # root mean square of a step of AdamW in units of its rate; Muon's steps are scaled to the same
+BETAS, EPSILON = (0.9, 0.999), 1e-8  # of AdamW
+_KERNELS = (nn.modules.conv._ConvNd, nn.Linear)
+
+
+def orthogonal(matrices: Tensor) -> Tensor:
+    """Matrices whose singular values are all near 1, with the singular vectors of the ones given.
+
+    torch's `Muon` iterates on the matrix itself in bf16. A kernel is much longer than wide (64 by 1728), so here the
+    iteration runs on its small Gram matrix, and the product of all factors is applied once.
+
+    Args:
+        matrices: `(n, rows, columns)` float32.
+
+    Returns:
+        The same shape.
+    """
+    x = matrices / (torch.linalg.matrix_norm(matrices, keepdim=True) + 1e-7)
+    wide = x.shape[1] <= x.shape[2]
+    gram = x @ x.mT if wide else x.mT @ x
+    linear, cubic, quintic = QUINTIC
+    total = None
+    for _ in range(STEPS):
+        factor = torch.baddbmm(gram, gram, gram, beta=cubic, alpha=quintic)
+        factor.diagonal(dim1=1, dim2=2).add_(linear)
+        total = factor if total is None else factor @ total
+        gram = factor @ (factor @ gram)  # both are polynomials of one matrix, so they commute
+    return total @ x if wide else x @ total
+
+
+class Muon(torch.optim.Optimizer):
+    """Muon for the kernels of a network, AdamW for everything else, under one learning rate.
+
+    Args:
+        network: All its parameters are taken.
+        weight_decay: Decoupled, of both.
+        lr: Learning rate; set `lr` of every group before a step.
+
+    Source:
+        Jordan and others: Muon, 2024, kellerjordan.github.io/posts/muon; the length of a step from Liu and others:
+        Muon is scalable for LLM training, 2025, arXiv 2502.16982.
+    """
+
+    def __init__(self, network: nn.Module, *, weight_decay: float, lr: float = 0.0):
+        kernels = {id(m.weight): m.weight for m in network.modules() if isinstance(m, _KERNELS)}
+        others = [p for p in network.parameters() if id(p) not in kernels]
+        groups = [{"params": list(kernels.values()), "muon": True}, {"params": others, "muon": False}]
+        super().__init__([g for g in groups if g["params"]], {"lr": lr, "weight_decay": weight_decay})
+
+    @torch.no_grad()
+    def step(self, closure=None) -> None:
+        """Move all parameters that have a gradient; `closure` is not called."""
+        for group in self.param_groups:
+            moved = [p for p in group["params"] if p.grad is not None]
+            (self._step_kernels if group["muon"] else self._step_others)(moved, group["lr"], group["weight_decay"])
+
+    def _step_kernels(self, kernels: list[Tensor], rate: float, decay: float) -> None:
+        for kernel in kernels:
+            if not self.state[kernel]:
+                self.state[kernel]["momentum"] = torch.zeros_like(kernel)
+        means = [self.state[k]["momentum"] for k in kernels]
+        gradients = [k.grad for k in kernels]
+        torch._foreach_lerp_(means, gradients, 1 - MOMENTUM)
+        ahead = torch._foreach_lerp(gradients, means, MOMENTUM)  # Nesterov's
+        torch._foreach_mul_(kernels, 1 - rate * decay)
+        alike: dict[tuple[int, int], list[int]] = {}
+        for i, kernel in enumerate(kernels):
+            alike.setdefault((kernel.shape[0], kernel[0].numel()), []).append(i)
+        for shape, places in alike.items():
+            steps = orthogonal(torch.stack([ahead[i].reshape(shape) for i in places]))
+            steps *= -rate * LIKE_ADAM * max(shape) ** 0.5
+            torch._foreach_add_(
+                [kernels[i] for i in places], [s.view_as(kernels[i]) for s, i in zip(steps, places, strict=True)]
+            )
+
+    def _step_others(self, others: list[Tensor], rate: float, decay: float) -> None:
+        for p in others:
+            if not self.state[p]:
+                self.state[p] |= {"step": torch.zeros((), device=p.device)}
+                self.state[p] |= {"exp_avg": torch.zeros_like(p), "exp_avg_sq": torch.zeros_like(p)}
+        states = [self.state[p] for p in others]
+        first, second, counts = ([s[name] for s in states] for name in ("exp_avg", "exp_avg_sq", "step"))
+        adamw(
+            others, [p.grad for p in others], first, second, [], counts, fused=True, amsgrad=False, beta1=BETAS[0],
+            beta2=BETAS[1], lr=rate, weight_decay=decay, eps=EPSILON, maximize=False,
+        )  # fmt: skip
+
+
+def make_optimizer(name: str, network: nn.Module, weight_decay: float) -> torch.optim.Optimizer:
+    """The optimizer that `TrainingConfig.optimizer` names, `muon` or `adamw`; its rate is 0 until it is set."""
+    if name == "muon":
+        return Muon(network, weight_decay=weight_decay)
+    return torch.optim.AdamW(network.parameters(), lr=0.0, weight_decay=weight_decay, fused=True)
