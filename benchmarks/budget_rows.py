@@ -16,7 +16,8 @@ class Setting:
 
     Attributes:
         scans: Phantoms of no split that are scored.
-        shared: What differs from the demo. The precision is pinned, a timed probe could differ from row to row.
+        shared: What differs from the demo. The precision is pinned, a timed probe could differ from row to row;
+            optimizer and rate are those of the first rows.
         guide: Of the coarse network behind which all networks of the fine stage stand.
         losses: Of the coarse networks by which losses are compared.
     """
@@ -29,7 +30,7 @@ class Setting:
 
 _ALIKE = {
     "cohort.folder": "phantom-architectures", "cohort.test": 1, "cluster.workers": 1, "training.precision": "bf16",
-    "training.epochs": 40, "inference.looks": 1,
+    "training.epochs": 40, "inference.looks": 1, "training.optimizer": "adamw", "coarse.learning_rate": 2e-3,
 }  # fmt: skip
 _WIDE = (64, 64, 64)
 SETTINGS = {

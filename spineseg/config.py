@@ -216,7 +216,8 @@ class Config:
     cluster: ClusterConfig = ClusterConfig()
     preparation: PreparationConfig = PreparationConfig()
     baseline: StageConfig = field(default_factory=_baseline)
-    coarse: StageConfig = StageConfig(batch=1, narrowed_share=0.2)  # whole scans differ in size, so one at a time
+    # whole scans differ in size, so one at a time
+    coarse: StageConfig = StageConfig(batch=1, learning_rate=4e-3, narrowed_share=0.2)
     fine: StageConfig = StageConfig(learning_rate=5e-3, naming_weight=0.3)
     guidance: GuidanceConfig = GuidanceConfig()
     training: TrainingConfig = TrainingConfig()
