@@ -10,6 +10,7 @@ was cut off goes on.
 import argparse
 import itertools
 import json
+import operator
 import os
 import sys
 import time
@@ -36,6 +37,8 @@ PLANNED, SHORT, CONTINUED = f"{LAST}", f"{FIRST}", f"{FIRST}, then {LAST}"
 PLANS = (SHORT, CONTINUED, PLANNED)
 # pinned: a timed probe could choose another precision for the second training
 SETTINGS = {"cluster.workers": 1, "training.precision": "bf16"}
+# written down, so that rows of an earlier demo are not taken for rows of this one
+OF_THE_DEMO = ("training.optimizer", "coarse.learning_rate", "coarse.steps_per_epoch", "fine.steps_per_epoch")
 
 
 def configured(plan: str, seed: int) -> Config:
@@ -78,6 +81,8 @@ def main(arguments=None) -> int:
     torch.set_num_threads(options.threads)
     os.environ["SPINESEG_HOME"] = str(options.workdir.resolve())
     settings = {"profile": "demo", "first_seed": FIRST_SEED, "scans": SCANS, "epochs": [FIRST, LAST], **SETTINGS}
+    demo = Config.load("demo")
+    settings |= {name: operator.attrgetter(name)(demo) for name in OF_THE_DEMO}
     kept = json.loads(options.out.read_text()) if options.out.is_file() else {"settings": settings, "rows": []}
     if kept["settings"] != settings:
         parser.error(f"{options.out} was measured with other settings; delete it to start afresh")

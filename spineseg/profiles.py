@@ -26,9 +26,9 @@ PROFILES: dict[str, dict[str, Any]] = {
         "baseline.network.channels": (4, 8, 16, 32), "baseline.network.convolutions": (1, 2, 3, 3),
         "baseline.patch": (32, 32, 32), "baseline.batch": 1, "baseline.steps_per_epoch": 6,
         "coarse.network.channels": (8, 16, 32, 64), "coarse.network.convolutions": (1, 2, 2, 2),
-        "coarse.patch": (8, 8, 8), "coarse.steps_per_epoch": 90, "coarse.narrowed_share": 0.1,
+        "coarse.patch": (8, 8, 8), "coarse.steps_per_epoch": 45, "coarse.narrowed_share": 0.1,
         "fine.network.channels": (8, 16, 32, 64), "fine.network.convolutions": (1, 2, 2, 2),
-        "fine.patch": (32, 32, 32), "fine.batch": 1, "fine.steps_per_epoch": 180, "fine.foreground_share": 0.95,
+        "fine.patch": (32, 32, 32), "fine.batch": 1, "fine.steps_per_epoch": 150, "fine.foreground_share": 0.95,
         "training.ema_decay": 0.99, "inference.patch": (48, 48, 48),
     },
     # the weights that come with the project: phantoms without end, a quarter of an hour on a large GPU with a dozen
