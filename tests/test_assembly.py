@@ -72,6 +72,23 @@ def test_bone_beside_the_spine_is_taken_for_no_vertebra():
     assert np.array_equal(named(found), labels) and any("no vertebra" in change for change in found.changes)
 
 
+def test_a_part_of_another_phase_goes_to_the_vertebra_that_it_touches_when_the_sequence_has_no_place_for_it():
+    labels, logits = spine()
+    phase = phase_of(labels)
+    upper = np.argwhere(labels == IDS["L3"])[:, 2].max()
+    phase[:, :, upper - 2 : upper + 1][labels[:, :, upper - 2 : upper + 1] == IDS["L3"]] = phase[labels == IDS["L4"]][0]
+    found = assembled(phase, logits)
+    assert np.array_equal(named(found), labels)
+    assert [c for c in found.changes if "by itself L3, is taken for no vertebra" in c]
+
+
+def test_bone_that_touches_no_vertebra_stays_out_however_near():
+    labels, logits = spine()
+    phase = phase_of(labels)
+    phase[13:, 4:12, 30:50] = 3
+    assert np.array_equal(named(assembled(phase, logits)), labels)
+
+
 def test_parts_of_one_vertebra_that_do_not_touch_are_one_vertebra():
     labels, logits = spine()
     phase = phase_of(labels)

@@ -19,7 +19,7 @@ from spineseg.learning.ordering import Ordering, order, spacing_mm
 
 ALONG = 0.35  # of the distance between neighbours: parts of one phase so close along the spine are one vertebra ...
 ACROSS_MM = 50.0  # ... if they are no farther apart in the other directions
-GROWTH_MM = 9.0  # how far a vertebra takes over small pieces of another phase that touch it
+GROWTH_MM = 9.0  # how far a vertebra takes over pieces of another phase that touch it and are no vertebra
 MOST = 60  # pieces of a scan that may be vertebrae, the largest ones
 
 
@@ -70,7 +70,8 @@ def assemble(phase: np.ndarray, logits: Tensor, affine: np.ndarray, coarse_affin
         if naming == "phase":
             names[torch.from_numpy(_PHASE[None] != phase[tuple(voxels.T)][:, None])] = -torch.inf
         return _by_voxel(voxels, names.log_softmax(1), phase.shape, smallest)
-    pieces = separate(phase, smallest, round(GROWTH_MM / min(spacing)))
+    growth = round(GROWTH_MM / min(spacing))
+    pieces = separate(phase, smallest, growth)
     voxels = np.argwhere(pieces)
     owner = pieces[tuple(voxels.T)].astype(np.int64) - 1
     names = names_at(logits, voxels @ to_coarse[:3, :3].T + to_coarse[:3, 3]).exp().numpy()
@@ -82,7 +83,7 @@ def assemble(phase: np.ndarray, logits: Tensor, affine: np.ndarray, coarse_affin
     evidence = np.log(_mean(names, owner))
     if naming == "order":
         volumes_ml = np.bincount(owner) * np.prod(spacing) / 1000
-        return _renumbered(pieces, order(evidence, _mean(world, owner), volumes_ml, config.order))
+        return _renumbered(pieces, order(evidence, _mean(world, owner), volumes_ml, config.order), growth)
     best = evidence.argmax(1) if len(evidence) else np.zeros(0, int)
     return _renumbered(pieces, Ordering(best + 1, np.exp(evidence.max(1, initial=-np.inf)), ()))
 
@@ -159,11 +160,15 @@ def separate(phase: np.ndarray, smallest: int, growth: int) -> np.ndarray:
     table = np.zeros(count + 1, np.uint8)
     table[large] = np.arange(1, len(large) + 1)
     pieces = table[parts]
-    free = (phase > 0) & (pieces == 0)
+    _grow_into(pieces, (phase > 0) & (pieces == 0), growth)
+    return pieces
+
+
+def _grow_into(pieces: np.ndarray, free: np.ndarray, growth: int) -> None:
+    """Let pieces grow into free voxels, in place, for so many voxels or until nothing more is reached."""
     for _ in range(growth):
         if not _grow(pieces, free):
-            break
-    return pieces
+            return
 
 
 def _grow(pieces: np.ndarray, free: np.ndarray) -> bool:
@@ -181,12 +186,14 @@ def _grow(pieces: np.ndarray, free: np.ndarray) -> bool:
     return len(taken) > 0
 
 
-def _renumbered(pieces: np.ndarray, ordering: Ordering) -> Found:
-    """Keep the pieces that the sequence takes for vertebrae, counted anew."""
+def _renumbered(pieces: np.ndarray, ordering: Ordering, growth: int = 0) -> Found:
+    """Keep the pieces that the sequence takes for vertebrae, counted anew; they take over others that they touch."""
     real = ordering.labels > 0
     table = np.zeros(256, np.uint8)
     table[np.flatnonzero(real) + 1] = np.arange(1, real.sum() + 1)
-    return Found(table[pieces], ordering.labels[real], ordering.confidence[real], ordering.changes)
+    kept = table[pieces]
+    _grow_into(kept, (pieces > 0) & (kept == 0), growth)
+    return Found(kept, ordering.labels[real], ordering.confidence[real], ordering.changes)
 
 
 def _by_voxel(voxels: np.ndarray, names: Tensor, shape, smallest: int) -> Found:
