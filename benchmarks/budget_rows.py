@@ -17,7 +17,7 @@ class Setting:
     Attributes:
         scans: Phantoms of no split that are scored.
         shared: What differs from the demo. The precision is pinned, a timed probe could differ from row to row;
-            optimizer and rate are those of the first rows.
+            optimizer, rate and augmentation are those of the first rows.
         guide: Of the coarse network behind which all networks of the fine stage stand.
         losses: Of the coarse networks by which losses are compared.
     """
@@ -31,6 +31,7 @@ class Setting:
 _ALIKE = {
     "cohort.folder": "phantom-architectures", "cohort.test": 1, "cluster.workers": 1, "training.precision": "bf16",
     "training.epochs": 40, "inference.looks": 1, "training.optimizer": "adamw", "coarse.learning_rate": 2e-3,
+    "training.turned_share": 0.3, "training.blur_share": 0.2,
 }  # fmt: skip
 _WIDE = (64, 64, 64)
 SETTINGS = {
