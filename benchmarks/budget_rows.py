@@ -31,7 +31,7 @@ class Setting:
 _ALIKE = {
     "cohort.folder": "phantom-architectures", "cohort.test": 1, "cluster.workers": 1, "training.precision": "bf16",
     "training.epochs": 40, "inference.looks": 1, "training.optimizer": "adamw", "coarse.learning_rate": 2e-3,
-    "training.turned_share": 0.3, "training.blur_share": 0.2,
+    "training.turned_share": 0.3, "training.blur_share": 0.2, "fine.batch": 1,
 }  # fmt: skip
 _WIDE = (64, 64, 64)
 SETTINGS = {

@@ -38,7 +38,10 @@ PLANS = (SHORT, CONTINUED, PLANNED)
 # pinned: a timed probe could choose another precision for the second training
 SETTINGS = {"cluster.workers": 1, "training.precision": "bf16"}
 # written down, so that rows of an earlier demo are not taken for rows of this one
-OF_THE_DEMO = ("training.optimizer", "coarse.learning_rate", "coarse.steps_per_epoch", "fine.steps_per_epoch")
+OF_THE_DEMO = (
+    "training.optimizer", "training.turned_share", "coarse.learning_rate", "coarse.steps_per_epoch", "fine.batch",
+    "fine.steps_per_epoch",
+)  # fmt: skip
 
 
 def configured(plan: str, seed: int) -> Config:

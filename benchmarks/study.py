@@ -37,7 +37,7 @@ FIRST_SEED, SCANS = 700_000_000, {"coarse": 60, "fine": 24}  # half of them must
 SETTINGS = {
     "training.epochs": 20, "coarse.steps_per_epoch": 90, "fine.steps_per_epoch": 100, "training.precision": "bf16",
     "training.optimizer": "adamw", "coarse.learning_rate": 2e-3, "training.turned_share": 0.3,
-    "training.blur_share": 0.2,
+    "training.blur_share": 0.2, "fine.batch": 1,
 }  # fmt: skip
 BASE = "as in the demo"
 

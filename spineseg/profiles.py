@@ -28,7 +28,7 @@ PROFILES: dict[str, dict[str, Any]] = {
         "coarse.network.channels": (8, 16, 32, 64), "coarse.network.convolutions": (1, 2, 2, 2),
         "coarse.patch": (8, 8, 8), "coarse.steps_per_epoch": 45, "coarse.narrowed_share": 0.1,
         "fine.network.channels": (8, 16, 32, 64), "fine.network.convolutions": (1, 2, 2, 2),
-        "fine.patch": (32, 32, 32), "fine.batch": 1, "fine.steps_per_epoch": 160, "fine.foreground_share": 0.95,
+        "fine.patch": (32, 32, 32), "fine.steps_per_epoch": 110, "fine.foreground_share": 0.95,
         "training.turned_share": 0.1, "training.blur_share": 0.1,  # phantoms lie turned and are blurred as they are
         "training.ema_decay": 0.99, "inference.patch": (48, 48, 48),
     },
