@@ -76,6 +76,23 @@ def test_training_can_begin_with_the_boxed_weights_and_the_card_remembers_it(box
     assert learnt["call"].tolist() == [0] * once + [1] * (len(learnt) - once) and len(learnt) > once
 
 
+def test_one_stage_is_packed_alone_and_the_other_stays_with_what_was_said_of_it(box, trained, tiny, tmp_path):
+    shutil.copytree(box, tmp_path / "box")
+    config = tiny("coarse-alone", **{"training.start": "boxed"})
+    train(config, "cascade")
+    pack(config, tmp_path / "box", ("coarse",))
+    before, after = card(box), card(tmp_path / "box")
+    assert after["networks"]["fine"] == before["networks"]["fine"]
+    assert after["networks"]["coarse"] != before["networks"]["coarse"]
+    assert after["earlier"] == [{key: before[key] for key in ("provenance", "networks")}]
+    assert (tmp_path / "box/fine.safetensors").read_bytes() == (box / "fine.safetensors").read_bytes()
+    assert weights("coarse", tmp_path / "box").keys() == weights("coarse").keys()  # and its sha256 is the card's
+    learnt = pd.read_csv(tmp_path / "box/history.csv")
+    assert set(learnt[learnt["call"] == 1]["network"]) == {"coarse"}
+    with pytest.raises(ValueError, match="coarse and fine unless training began with"):
+        pack(trained, tmp_path / "box", ("coarse",))
+
+
 def test_a_history_that_was_gone_on_from_counts_epochs_and_steps_on():
     once = pd.DataFrame({"network": ["coarse", "fine", "fine"], "epoch": [1, 1, 2], "step": [5, 10, 20]})
     twice = gone_on(once, once)

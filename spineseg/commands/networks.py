@@ -58,16 +58,20 @@ def reproduce(run: Positional[str], name: str = "") -> int:
     return 0 if comparison.agrees else CASE_ERROR
 
 
-def pack(run: str = "boxed") -> int:
+def pack(run: str = "boxed", stage: str = "") -> int:
     """Put a trained cascade into data/weights, for predict to use when no run is named.
 
     Args:
         run: Trained run whose best networks are taken.
+        stage: coarse or fine alone, of a run that began with the weights there; both when empty.
     """
+    from spineseg.learning.cascade import STAGES
     from spineseg.learning.packing import pack as pack_run
     from spineseg.learning.runs import load_config
 
-    print(pack_run(load_config(run)))
+    if stage and stage not in STAGES:
+        raise ValueError(f"stage must be {' or '.join(STAGES)}, got {stage!r}")
+    print(pack_run(load_config(run), stages=(stage,) if stage else STAGES))
     return 0
 
 

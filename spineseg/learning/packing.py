@@ -25,12 +25,13 @@ LOWER = "lower_heads."  # of a network: heads that only training uses
 STATE = ("epochs", "steps", "skipped", "seconds", "precision")  # of a checkpoint, kept in the card
 
 
-def pack(config: Config, folder: Path | None = None) -> Path:
+def pack(config: Config, folder: Path | None = None, stages: tuple[str, ...] = STAGES) -> Path:
     """Put the best networks of a trained cascade into a folder, in bf16.
 
     Args:
         config: Names the run.
         folder: Where to; `data/weights` when None.
+        stages: Networks to take; another one that lies in the folder stays, with what its card said of it.
 
     Returns:
         The card, which is written last: what the networks depend on, provenance, and per network its file's sha256,
@@ -39,12 +40,17 @@ def pack(config: Config, folder: Path | None = None) -> Path:
 
     Raises:
         CaseError: If the run is not trained.
+        ValueError: If only one stage is to be packed and training did not begin with what lies in the folder.
     """
     folder = folder or paths.weights_folder()
     folder.mkdir(parents=True, exist_ok=True)
     before = json.loads((folder / CARD).read_text()) if (folder / CARD).is_file() else {}
-    networks = {}
-    for name in STAGES:
+    if set(stages) < set(STAGES) and not (before and config.training.start):
+        raise ValueError(
+            f"stages must be {' and '.join(STAGES)} unless training began with the weights of {folder}, got {stages}"
+        )
+    networks = {name: before["networks"][name] for name in STAGES if before and name not in stages}
+    for name in stages:
         network, state = load_network(config, name)
         payload = save_bytes({k: _stored(t).contiguous() for k, t in network.state_dict().items() if LOWER not in k})
         with atomic_path(folder / f"{name}.safetensors") as temporary:
@@ -60,7 +66,8 @@ def pack(config: Config, folder: Path | None = None) -> Path:
     if not card["earlier"]:
         write_text(folder / HISTORY, history)
     elif before["networks"] != networks:  # the same ones packed once more are in it
-        both = gone_on(pd.read_csv(folder / HISTORY), pd.read_csv(io.StringIO(history)))
+        learnt = pd.read_csv(io.StringIO(history))
+        both = gone_on(pd.read_csv(folder / HISTORY), learnt[learnt["network"].isin(stages)])
         write_text(folder / HISTORY, both.to_csv(index=False))
     write_text(folder / CARD, json.dumps(card, indent=1))
     return folder / CARD

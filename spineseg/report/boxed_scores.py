@@ -165,14 +165,16 @@ def real_table(answer: dict) -> pd.DataFrame:
 
 
 def training() -> dict:
-    """How the weights were made, from their card: seed, device, commit; steps and minutes of each network, summed over
-    the calls that went on from one another."""
+    """How the weights were made, from their card: seed, device and commit of the first call; steps and minutes of each
+    network in that call, and `more` of both in the calls that went on from it."""
     known = card()
-    made = {f"box_{k}": known["provenance"][k] for k in ("seed", "device", "commit")}
     calls = [*known.get("earlier", []), known]
+    made = {f"box_{k}": calls[0]["provenance"][k] for k in ("seed", "device", "commit")}
     for name in known["networks"]:
-        made[f"box_{name}_steps"] = sum(call["networks"][name]["steps"] for call in calls)
-        made[f"box_{name}_minutes"] = sum(call["networks"][name]["seconds"] for call in calls) / 60
+        first, *later = {call["networks"][name]["sha256"]: call["networks"][name] for call in calls}.values()
+        made |= {f"box_{name}_steps": first["steps"], f"box_{name}_minutes": first["seconds"] / 60}
+        made[f"box_{name}_more_steps"] = sum(state["steps"] for state in later)
+        made[f"box_{name}_more_minutes"] = sum(state["seconds"] for state in later) / 60
     return made
 
 
@@ -182,9 +184,10 @@ def history() -> pd.DataFrame:
 
 
 def late_gain(learnt: pd.DataFrame) -> dict:
-    """What the second half of the epochs added to the validation Dice of each network."""
+    """What the second half of the epochs added to the validation Dice of each network, in the first call."""
     gains = {}
-    for network, part in learnt.dropna(subset="dice_mean").groupby("network"):
+    first = learnt[learnt["call"] == 0] if "call" in learnt else learnt
+    for network, part in first.dropna(subset="dice_mean").groupby("network"):
         half = part[part["epoch"] <= part["epoch"].max() / 2]["dice_mean"].max()
         gains[f"box_{network}_late"] = float(part["dice_mean"].max() - half)
     return gains
