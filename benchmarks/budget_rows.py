@@ -35,7 +35,7 @@ _ALIKE = {
 }  # fmt: skip
 _WIDE = (64, 64, 64)
 SETTINGS = {
-    # half the demo's phantoms, a sixtieth of what its fine stage sees
+    # half the demo's phantoms, a 27th of what its fine stage sees
     "cpu": Setting(
         12,
         _ALIKE | {"cohort.train": 72, "fine.steps_per_epoch": 8, "baseline.steps_per_epoch": 8},

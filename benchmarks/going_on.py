@@ -1,10 +1,10 @@
 """The demo asked for 40 epochs and then for 70, beside one that is planned for 70: same seed, same phantoms.
 
 Run `python benchmarks/going_on.py WORKDIR [--seeds 0 1 2] [--out going_on.json]`; three quarters of an hour a seed on
-one core, the 40 epochs of all seeds first. What the demo itself reaches and how long it trains, in `demo.json` beside
-it, is `--plans 40 --seeds 0 1 2 --threads 2`. Both stages go on, as `spineseg train --profile demo -p epochs 70` lets
-them, and are scored on phantoms of no split. Rows that are in the output already are not run again, and a training that
-was cut off goes on.
+one core, the 40 epochs of all seeds first. What the demo itself reaches and how long it trains is
+`--plans 40 --seeds 0 1 2 --threads 2 --out benchmarks/results/demo.json`. Both stages go on, as
+`spineseg train --profile demo -p epochs 70` lets them, and are scored on phantoms of no split. Rows that are in the
+output already are not run again, and a training that was cut off goes on.
 """
 
 import argparse
@@ -39,8 +39,8 @@ PLANS = (SHORT, CONTINUED, PLANNED)
 SETTINGS = {"cluster.workers": 1, "training.precision": "bf16"}
 # written down, so that rows of an earlier demo are not taken for rows of this one
 OF_THE_DEMO = (
-    "training.optimizer", "training.turned_share", "coarse.learning_rate", "coarse.steps_per_epoch", "fine.batch",
-    "fine.steps_per_epoch",
+    "training.optimizer", "training.turned_share", "training.blur_share", "coarse.learning_rate",
+    "coarse.steps_per_epoch", "fine.batch", "fine.steps_per_epoch",
 )  # fmt: skip
 
 

@@ -259,7 +259,7 @@ class Config:
         """Rebuild a configuration that `to_dict` wrote, of this version or an older one.
 
         What an older version did not have takes its default, which does what that version did; but cases that it read
-        from a folder had the names of their files, and keep them.
+        from a folder had the names of their files, and keep them, and what it trained was trained with AdamW.
 
         Raises:
             ValueError: If a name is unknown, or a value is impossible.
@@ -267,6 +267,9 @@ class Config:
         cohort = values.get("cohort", {})
         if "pseudonyms" not in cohort and cohort.get("layout", cls.cohort.layout) != "phantom":
             values = values | {"cohort": cohort | {"pseudonyms": False}}
+        training = values.get("training", {})
+        if "optimizer" not in training:
+            values = values | {"training": training | {"optimizer": "adamw"}}
         return overriding.rebuilt(cls(), values).checked()
 
     def checked(self) -> Config:

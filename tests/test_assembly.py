@@ -86,7 +86,9 @@ def test_bone_that_touches_no_vertebra_stays_out_however_near():
     labels, logits = spine()
     phase = phase_of(labels)
     phase[13:, 4:12, 30:50] = 3
-    assert np.array_equal(named(assembled(phase, logits)), labels)
+    found = assembled(phase, logits)
+    assert np.array_equal(named(found), labels)
+    assert [c for c in found.changes if "is taken for no vertebra" in c]
 
 
 def test_parts_of_one_vertebra_that_do_not_touch_are_one_vertebra():

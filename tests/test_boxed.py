@@ -91,6 +91,11 @@ def test_one_stage_is_packed_alone_and_the_other_stays_with_what_was_said_of_it(
     assert set(learnt[learnt["call"] == 1]["network"]) == {"coarse"}
     with pytest.raises(ValueError, match="coarse and fine unless training began with"):
         pack(trained, tmp_path / "box", ("coarse",))
+    known = card(tmp_path / "box")
+    known["values"]["guidance.limit"] = 5.0
+    (tmp_path / "box/weights.json").write_text(json.dumps(known))
+    with pytest.raises(ValueError, match="made with other values of guidance.limit"):
+        pack(config, tmp_path / "box", ("coarse",))
 
 
 def test_a_history_that_was_gone_on_from_counts_epochs_and_steps_on():

@@ -94,6 +94,23 @@ def test_the_late_gain_is_what_the_second_half_of_the_epochs_added():
     dice = [0.5, np.nan, 0.7, 0.6, np.nan, 0.75]
     learnt = pd.DataFrame({"network": "fine", "epoch": range(1, 7), "dice_mean": dice})
     assert boxed_scores.late_gain(learnt) == {"box_fine_late": pytest.approx(0.05)}
+    again = learnt.assign(epoch=learnt.epoch + 6, dice_mean=0.99, call=1)
+    both = pd.concat([learnt.assign(call=0), again])
+    assert boxed_scores.late_gain(both) == {"box_fine_late": pytest.approx(0.05)}  # of the first call
+
+
+def test_steps_of_the_first_call_and_of_those_after_it_are_told_apart(monkeypatch):
+    def network(sha, steps):
+        return {"sha256": sha, "steps": steps, "seconds": 60.0 * steps}
+
+    made = {"seed": 0, "device": "a GPU", "commit": "c"}
+    first = {"provenance": made, "networks": {"coarse": network("a", 8), "fine": network("b", 4)}}
+    later = {"provenance": made | {"device": "a CPU"}, "networks": {"coarse": network("c", 2), "fine": network("b", 4)}}
+    monkeypatch.setattr(boxed_scores, "card", lambda: later | {"earlier": [first]})
+    known = boxed_scores.training()
+    assert known["box_device"] == "a GPU"
+    assert (known["box_coarse_steps"], known["box_coarse_more_steps"], known["box_coarse_more_minutes"]) == (8, 2, 2.0)
+    assert (known["box_fine_steps"], known["box_fine_more_steps"], known["box_fine_more_minutes"]) == (4, 0, 0.0)
 
 
 def test_the_history_in_the_box_is_that_of_its_networks():

@@ -5,6 +5,7 @@ import torch
 
 from spineseg.errors import CaseError
 from spineseg.learning import checkpoints
+from spineseg.learning.muon import make_optimizer
 
 
 @pytest.fixture
@@ -46,7 +47,8 @@ def test_a_missing_checkpoint_says_train_first(tmp_path):
         checkpoints.load(tmp_path / "none.safetensors")
 
 
-def test_an_optimizer_goes_on_bit_for_bit():
+@pytest.mark.parametrize("name", ["adamw", "muon"])
+def test_an_optimizer_goes_on_bit_for_bit(name):
     def step(network, optimizer, n):
         for i in range(n):
             optimizer.zero_grad()
@@ -56,7 +58,10 @@ def test_an_optimizer_goes_on_bit_for_bit():
     def fresh():
         torch.manual_seed(0)
         network = torch.nn.Linear(4, 2)
-        return network, torch.optim.AdamW(network.parameters(), lr=0.01)
+        optimizer = make_optimizer(name, network, 0.01)
+        for group in optimizer.param_groups:
+            group["lr"] = 0.01
+        return network, optimizer
 
     whole, optimizer = fresh()
     step(whole, optimizer, 4)
@@ -70,4 +75,16 @@ def test_an_optimizer_goes_on_bit_for_bit():
         optimizer.zero_grad()
         other(torch.full((1, 4), i)).sum().backward()
         optimizer.step()
-    assert torch.equal(other.weight, whole.weight)
+    assert torch.equal(other.weight, whole.weight) and torch.equal(other.bias, whole.bias)
+
+
+@pytest.mark.parametrize(("before", "after"), [("adamw", "muon"), ("muon", "adamw")])
+def test_what_another_optimizer_left_is_not_taken_over(before, after):
+    network = torch.nn.Linear(4, 2)
+    first, second = make_optimizer(before, network, 0.0), make_optimizer(after, network, 0.0)
+    network(torch.ones(1, 4)).sum().backward()
+    first.step()
+    with pytest.warns(UserWarning, match="begins anew"):
+        checkpoints.unpack_optimizer(checkpoints.pack(network, {}, first), second)
+    second.step()
+    assert len(second.state_dict()["state"]) == 2

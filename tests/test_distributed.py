@@ -89,7 +89,7 @@ def together(config, folder):
 
 
 def compare(one, two):
-    """Histories to 1e-5; weights as a whole, since Adam takes whole steps on a gradient that is but rounding."""
+    """Histories to 1e-5; weights as a whole, since steps have their full length on a gradient that is but rounding."""
     rows = [pd.read_csv(run_folder(c.run) / "history.csv").drop(columns="seconds") for c in (one, two)]
     assert len(rows[0]) == 3 * one.training.epochs and rows[0].train_loss.notna().all()
     pd.testing.assert_frame_equal(*rows, rtol=0, atol=1e-5)

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from spineseg.config import NetworkConfig
+from spineseg.config import Config, NetworkConfig
 from spineseg.learning.architectures import make_network
 from spineseg.learning.muon import LIKE_ADAM, Muon, make_optimizer, orthogonal
 
@@ -25,7 +25,7 @@ def test_orthogonal_keeps_singular_vectors_and_evens_out_singular_values(shape):
     assert (inside - torch.diag_embed(values)).abs().max() < 1e-3
 
 
-def test_orthogonal_lifts_what_a_thousandth_of_the_gradient_says():
+def test_orthogonal_lifts_what_three_thousandths_of_the_gradient_say():
     u, _, vt = torch.linalg.svd(draw(1, 6, 30), full_matrices=False)
     singular = torch.tensor([1.0, 0.5, 0.1, 0.02, 0.01, 0.003])
     out = u.mT @ orthogonal(u * singular @ vt) @ vt.mT
@@ -61,7 +61,7 @@ def test_a_kernel_moves_as_the_matrix_of_its_outputs():
     assert torch.equal(kernel.weight.flatten(1), matrix.weight)
 
 
-def test_length_of_a_step_is_that_of_adamw():
+def test_root_mean_square_of_a_step_is_a_fifth_of_the_rate():
     layer = nn.Linear(64, 64, bias=False)
     before = layer.weight.detach().clone()
     layer.weight.grad = draw(64, 64)
@@ -97,6 +97,57 @@ def test_parameters_without_a_gradient_stay():
     Muon(network, weight_decay=DECAY, lr=RATE).step()
     same = [torch.equal(a, b) for a, b in zip(before, network.parameters(), strict=True)]
     assert same == [True, True, False, True]
+
+
+def test_only_a_bias_has_a_gradient():
+    network = nn.Linear(3, 4)
+    network.bias.grad = draw(4)
+    before = network.weight.detach().clone(), network.bias.detach().clone()
+    Muon(network, weight_decay=DECAY, lr=RATE).step()
+    assert torch.equal(network.weight, before[0]) and not torch.equal(network.bias, before[1])
+
+
+def test_a_transposed_kernel_is_a_matrix_of_its_inputs():
+    layer = nn.ConvTranspose3d(3, 5, 2, stride=2, bias=False)
+    before = layer.weight.detach().clone()
+    layer.weight.grad = draw(*layer.weight.shape)
+    Muon(layer, weight_decay=0.0, lr=RATE).step()
+    values = torch.linalg.svdvals((layer.weight.detach() - before).reshape(3, 40)) / (RATE * LIKE_ADAM * 40**0.5)
+    assert ((values > 0.65) & (values < 1.25)).all()
+
+
+def test_rows_of_a_grouped_convolution_are_left_to_adamw():
+    layer = nn.Conv3d(6, 6, 3, groups=6, bias=False)
+    twin = nn.Parameter(layer.weight.detach().clone())
+    layer.weight.grad = draw(*layer.weight.shape)
+    twin.grad = layer.weight.grad.clone()
+    Muon(layer, weight_decay=DECAY, lr=RATE).step()
+    torch.optim.AdamW([twin], lr=RATE, weight_decay=DECAY, fused=True).step()
+    assert torch.equal(layer.weight, twin)
+
+
+@pytest.mark.parametrize("architecture", ["vnet", "hybrid", "swin"])
+def test_every_parameter_is_in_one_group(architecture):
+    channels = (12, 12, 24, 48, 96, 192) if architecture == "swin" else (4, 8)
+    config = NetworkConfig(architecture=architecture, channels=channels, convolutions=(2,) * len(channels))
+    network = make_network(1, 3, config)
+    optimizer = Muon(network, weight_decay=DECAY)
+    taken = [id(p) for group in optimizer.param_groups for p in group["params"]]
+    assert sorted(taken) == sorted(id(p) for p in network.parameters())
+
+
+def test_an_unknown_optimizer_is_refused():
+    with pytest.raises(ValueError, match="known: muon, adamw"):
+        make_optimizer("sgd", nn.Linear(2, 2), 0.0)
+    with pytest.raises(ValueError, match="training.optimizer.*one of muon, adamw"):
+        Config.load(**{"training.optimizer": "sgd"})
+
+
+def test_a_configuration_from_before_muon_is_read_as_adamw():
+    values = Config.load("demo").to_dict()
+    assert Config.from_dict(values).training.optimizer == "muon"
+    del values["training"]["optimizer"]
+    assert Config.from_dict(values).training.optimizer == "adamw"
 
 
 def test_parameter_that_two_layers_share_is_moved_once():

@@ -15,6 +15,7 @@ import pytest
 import real_measures
 from test_health import SMALL, cohort
 
+from spineseg import paths
 from spineseg.anatomy.phantom_masks import whole_spine
 from spineseg.anatomy.planted_cohort import DISC_KINDS, TRUE, VERTEBRA_KINDS
 from spineseg.data import nifti
@@ -127,3 +128,10 @@ def test_real_cases_are_measured_where_there_are_any(tmp_path, monkeypatch):
     cases = json.loads(out.read_text())["cases"]
     assert list(cases) == ["a"] and not cases["a"]["scan"]
     assert any(row["inner_degrees"] < row["wedge_degrees"] for row in cases["a"]["vertebrae"] if row["whole"])
+
+
+def test_the_chapter_says_so_where_its_outlines_are_those_of_another_box():
+    measured = json.loads((paths.results_folder() / "pathology.json").read_text())["weights"]
+    chapter = next((paths.project_root() / "notebooks").glob("07_*.ipynb")).read_text()
+    told = "the box as it was before" in chapter
+    assert told == (measured != pathology_cohort.weights_sha())

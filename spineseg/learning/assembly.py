@@ -187,7 +187,7 @@ def _grow(pieces: np.ndarray, free: np.ndarray) -> bool:
 
 
 def _renumbered(pieces: np.ndarray, ordering: Ordering, growth: int = 0) -> Found:
-    """Keep the pieces that the sequence takes for vertebrae, counted anew; they take over others that they touch."""
+    """Keep the pieces that the sequence takes for vertebrae, counted anew; what touches them of others is theirs."""
     real = ordering.labels > 0
     table = np.zeros(256, np.uint8)
     table[np.flatnonzero(real) + 1] = np.arange(1, real.sum() + 1)

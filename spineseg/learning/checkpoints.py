@@ -18,6 +18,7 @@ from torch import Tensor
 from spineseg.data.atomic import atomic_path, write_text
 from spineseg.errors import CaseError
 
+MOMENTUM = "momentum"  # what Muon keeps of a kernel
 BEFORE = "before"  # in a state: that of the weights which were there when it was written
 FORMAT = 4  # raised whenever older files can no longer be read as they are
 MIGRATED = {3: {"legs": []}}  # by older format: what its states lack, and what that is taken for
@@ -148,9 +149,14 @@ def part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
 
 
 def unpack_optimizer(tensors: dict[str, Tensor], optimizer: torch.optim.Optimizer) -> None:
-    """Put the moments written by `pack` back into an optimizer of the same parameters."""
+    """Put the moments written by `pack` back into an optimizer of the same parameters; those of another optimizer, as a
+    fork may bring them, are left with a warning."""
     state: dict[int, dict[str, Tensor]] = {}
     for name, t in part(tensors, "optimizer").items():
         i, key = name.split(".", 1)
         state.setdefault(int(i), {})[key] = t
+    kinds = [group.get("muon", False) for group in optimizer.param_groups for _ in group["params"]]
+    if any((MOMENTUM in state[i]) != kinds[i] for i in state):
+        warnings.warn("what the checkpoint keeps of the optimizer is another one's; it begins anew", stacklevel=2)
+        return
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})

@@ -23,7 +23,8 @@ from spineseg.learning.sampling import padded
 from spineseg.learning.vnet import count_parameters
 
 WHOLE_SCAN_MM = (400.0, 400.0, 900.0)  # a trunk with arms down; the coarse stage sees scans whole
-# float32 each: weight, gradient, moving average, momentum, and AdamW's second moment or the step that Muon makes
+# float32 each: weight, gradient, moving average, momentum, second moment (AdamW's; what Muon's step makes comes when
+# activations are gone)
 STATE_BYTES = 5 * 4
 WIDE_COPIES = 3  # of the widest activation, alive at one time on the way back: its gradient, one before, one being made
 HALVED_COPIES = 4  # instead, on a CPU where a single fp32 item is halved (`convolution`): of what one takes and gives

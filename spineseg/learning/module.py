@@ -140,6 +140,8 @@ class NetworkTraining(L.LightningModule):
             self.precision = self.group.told(faster_precision(self.network, trial))
         self.task.to(self.device)
         self.average.weights = {n: t.to(self.device) for n, t in self.average.weights.items()}
+        for kept in self.optimizer.state.values():  # Lightning leaves the count where it was read, and a GPU refuses it
+            kept |= {"step": kept["step"].to(self.device)} if "step" in kept else {}
         silent = not self.group.is_first
         self.bar = tqdm(
             total=self.total_steps, initial=self.done_steps, desc=self.name, unit="step", mininterval=2.0,

@@ -1,9 +1,10 @@
-"""Muon: an optimizer whose step has the same length in every direction that a layer can be moved in.
+"""Muon: an optimizer whose step has nearly the same length in every direction that a layer can be moved in.
 
-A kernel of a network is a matrix: outputs by inputs times kernel voxels. Its gradient is dominated by a few directions,
-and so is what Adam makes of it. Muon replaces the averaged gradient by the nearest matrix with orthogonal rows (or
-columns), so that what is rare in the data is learnt as fast as what is common. Biases, norms and slopes are no
-matrices; AdamW takes care of them.
+A kernel of a network is a matrix: its first axis by all others, so outputs by inputs times kernel voxels (of a
+transposed convolution inputs by outputs times kernel voxels). Its gradient is dominated by a few directions, and so is
+what Adam makes of it. Muon replaces the averaged gradient by about the nearest matrix with orthogonal rows or columns,
+so that directions which are rare in the data are moved as far as common ones. Biases, norms and slopes are no matrices,
+and rows of a grouped convolution have inputs of their own; AdamW moves these.
 """
 
 from __future__ import annotations
@@ -12,10 +13,12 @@ import torch
 from torch import Tensor, nn
 from torch.optim.adamw import adamw
 
+from spineseg.limits import OPTIMIZERS
+
 MOMENTUM = 0.95
 STEPS = 5  # of the iteration
-QUINTIC = (3.4445, -4.775, 2.0315)  # of x, x^3, x^5: singular values above .001 end between .7 and 1.2
-LIKE_ADAM = 0.2  # root mean square of a step of AdamW in units of its rate; Muon's steps are scaled to the same
+QUINTIC = (3.4445, -4.775, 2.0315)  # of x, x^3, x^5; singular values above .0016 of the norm end at .68 to 1.2
+LIKE_ADAM = 0.2  # root mean square of a step in units of the rate, about that of AdamW's in language models
 BETAS, EPSILON = (0.9, 0.999), 1e-8  # of AdamW
 _KERNELS = (nn.modules.conv._ConvNd, nn.Linear)
 
@@ -31,6 +34,9 @@ def orthogonal(matrices: Tensor) -> Tensor:
 
     Returns:
         The same shape.
+
+    Source:
+        Polynomial and number of steps from Jordan and others (see `Muon`).
     """
     x = matrices / (torch.linalg.matrix_norm(matrices, keepdim=True) + 1e-7)
     wide = x.shape[1] <= x.shape[2]
@@ -59,7 +65,8 @@ class Muon(torch.optim.Optimizer):
     """
 
     def __init__(self, network: nn.Module, *, weight_decay: float, lr: float = 0.0):
-        kernels = {id(m.weight): m.weight for m in network.modules() if isinstance(m, _KERNELS)}
+        layers = [m for m in network.modules() if isinstance(m, _KERNELS) and getattr(m, "groups", 1) == 1]
+        kernels = {id(m.weight): m.weight for m in layers}
         others = [p for p in network.parameters() if id(p) not in kernels]
         groups = [{"params": list(kernels.values()), "muon": True}, {"params": others, "muon": False}]
         super().__init__([g for g in groups if g["params"]], {"lr": lr, "weight_decay": weight_decay})
@@ -69,7 +76,8 @@ class Muon(torch.optim.Optimizer):
         """Move all parameters that have a gradient; `closure` is not called."""
         for group in self.param_groups:
             moved = [p for p in group["params"] if p.grad is not None]
-            (self._step_kernels if group["muon"] else self._step_others)(moved, group["lr"], group["weight_decay"])
+            if moved:
+                (self._step_kernels if group["muon"] else self._step_others)(moved, group["lr"], group["weight_decay"])
 
     def _step_kernels(self, kernels: list[Tensor], rate: float, decay: float) -> None:
         for kernel in kernels:
@@ -104,7 +112,18 @@ class Muon(torch.optim.Optimizer):
 
 
 def make_optimizer(name: str, network: nn.Module, weight_decay: float) -> torch.optim.Optimizer:
-    """The optimizer that `TrainingConfig.optimizer` names, `muon` or `adamw`; its rate is 0 until it is set."""
+    """The optimizer that `TrainingConfig.optimizer` names; its rate is 0 until it is set.
+
+    Args:
+        name: `muon` or `adamw`.
+        network: All its parameters are taken.
+        weight_decay: Decoupled.
+
+    Raises:
+        ValueError: If the name is unknown.
+    """
     if name == "muon":
         return Muon(network, weight_decay=weight_decay)
+    if name != "adamw":
+        raise ValueError(f"unknown optimizer {name!r}; known: {', '.join(OPTIMIZERS)}")
     return torch.optim.AdamW(network.parameters(), lr=0.0, weight_decay=weight_decay, fused=True)

@@ -40,7 +40,8 @@ def pack(config: Config, folder: Path | None = None, stages: tuple[str, ...] = S
 
     Raises:
         CaseError: If the run is not trained.
-        ValueError: If only one stage is to be packed and training did not begin with what lies in the folder.
+        ValueError: If only one stage is to be packed and training did not begin with what lies in the folder, or had
+            other values of what the other stage depends on.
     """
     folder = folder or paths.weights_folder()
     folder.mkdir(parents=True, exist_ok=True)
@@ -49,6 +50,11 @@ def pack(config: Config, folder: Path | None = None, stages: tuple[str, ...] = S
         raise ValueError(
             f"stages must be {' and '.join(STAGES)} unless training began with the weights of {folder}, got {stages}"
         )
+    values = {name: value for name, value in dotted(config.to_dict()) if name.startswith(DEPENDS_ON)}
+    own = tuple(f"{name}." for name in stages)
+    kept = {k: v for k, v in before.get("values", {}).items() if set(stages) < set(STAGES) and not k.startswith(own)}
+    if changed := [k for k, v in kept.items() if json.loads(json.dumps(values.get(k, v))) != v]:
+        raise ValueError(f"the network that stays was made with other values of {', '.join(changed)}")
     networks = {name: before["networks"][name] for name in STAGES if before and name not in stages}
     for name in stages:
         network, state = load_network(config, name)
@@ -56,8 +62,8 @@ def pack(config: Config, folder: Path | None = None, stages: tuple[str, ...] = S
         with atomic_path(folder / f"{name}.safetensors") as temporary:
             temporary.write_bytes(payload)
         networks[name] = {"sha256": hashlib.sha256(payload).hexdigest()} | {k: state[k] for k in STATE}
+    networks = {name: networks[name] for name in STAGES}
     record = json.loads((paths.run_folder(config.run) / "provenance.json").read_text())
-    values = {name: value for name, value in dotted(config.to_dict()) if name.startswith(DEPENDS_ON)}
     packed = provenance(config)
     record |= {"packed": packed["written"], "packed_by": packed["commit"], "packed_on": packed["device"]}
     card = {"profile": config.profile, "values": values, "provenance": record, "networks": networks}
