@@ -240,9 +240,6 @@ def main(arguments=None) -> int:
             continue  # a base whose row is there: measured anew only to hold later rows against it
         row = {"stage": stage, "choice": choice, "change": change, "values": values}
         row["measures"] = compared(stage, tables[name], tables[run_name(stage)], config)
-        kept["rows"] = [
-            r for r in kept["rows"] if r["stage"] != stage or r["change"] != change or r["choice"] != choice
-        ]
         kept["rows"].append(row)
         write_text(options.out, json.dumps(kept, indent=1) + "\n")
     return 0

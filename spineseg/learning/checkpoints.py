@@ -17,8 +17,8 @@ from torch import Tensor
 
 from spineseg.data.atomic import atomic_path, write_text
 from spineseg.errors import CaseError
+from spineseg.learning.muon import KEPT
 
-MOMENTUM = "momentum"  # what Muon keeps of a kernel
 BEFORE = "before"  # in a state: that of the weights which were there when it was written
 FORMAT = 4  # raised whenever older files can no longer be read as they are
 MIGRATED = {3: {"legs": []}}  # by older format: what its states lack, and what that is taken for
@@ -156,7 +156,7 @@ def unpack_optimizer(tensors: dict[str, Tensor], optimizer: torch.optim.Optimize
         i, key = name.split(".", 1)
         state.setdefault(int(i), {})[key] = t
     kinds = [group.get("muon", False) for group in optimizer.param_groups for _ in group["params"]]
-    if any((MOMENTUM in state[i]) != kinds[i] for i in state):
+    if any((KEPT in state[i]) != kinds[i] for i in state):
         warnings.warn("what the checkpoint keeps of the optimizer is another one's; it begins anew", stacklevel=2)
         return
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})

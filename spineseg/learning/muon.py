@@ -16,6 +16,7 @@ from torch.optim.adamw import adamw
 from spineseg.limits import OPTIMIZERS
 
 MOMENTUM = 0.95
+KEPT = "momentum"  # name of what is kept of a kernel
 STEPS = 5  # of the iteration
 QUINTIC = (3.4445, -4.775, 2.0315)  # of x, x^3, x^5; singular values above .0016 of the norm end at .68 to 1.2
 LIKE_ADAM = 0.2  # root mean square of a step in units of the rate, about that of AdamW's in language models
@@ -82,8 +83,8 @@ class Muon(torch.optim.Optimizer):
     def _step_kernels(self, kernels: list[Tensor], rate: float, decay: float) -> None:
         for kernel in kernels:
             if not self.state[kernel]:
-                self.state[kernel]["momentum"] = torch.zeros_like(kernel)
-        means = [self.state[k]["momentum"] for k in kernels]
+                self.state[kernel][KEPT] = torch.zeros_like(kernel)
+        means = [self.state[k][KEPT] for k in kernels]
         gradients = [k.grad for k in kernels]
         torch._foreach_lerp_(means, gradients, 1 - MOMENTUM)
         ahead = torch._foreach_lerp(gradients, means, MOMENTUM)  # Nesterov's
