@@ -136,7 +136,8 @@ class InferenceConfig:
     margin_mm: float = 18.0  # around the coarse spine, fine windows cover it
     naming: str = "order"  # or alone (vertebra by vertebra), phase (voxel by voxel), own (and without phases)
     looks: int = 2  # of the fine stage; each after the first is guided by the vertebrae found before it
-    smallest_ml: float = 0.5  # pieces below are dropped
+    smallest_ml: float = 0.5  # pieces below are dropped ...
+    smallest_at_edge_ml: float = 0.05  # ... but at the edge of the scan, which cuts vertebrae, only those below this
     sure: float = 0.6  # confidence in a vertebra below which a person should look at it
 
 
@@ -148,7 +149,7 @@ class OrderConfig:
     temperature: float = 1.5  # by which all that speaks for a sequence is divided before confidence is taken from it
     spacing_spread: float = 0.3  # standard deviation of the logarithm of distance / expected distance
     missed_chance: float = 0.03  # of a vertebra between two others not having been found
-    false_chance: float = 0.01  # of a piece of up to 10 ml being no vertebra; less for larger ones
+    false_chance: float = 0.03  # of a piece of up to 10 ml being no vertebra; less for larger ones
     variant_chance: float = 0.02  # of a T13 or L6, or of no T12
 
 

@@ -148,7 +148,7 @@ def test_touching_vertebrae_of_different_phase_are_two_and_a_speck_goes_to_the_o
     phase = np.zeros((6, 6, 12), np.uint8)
     phase[1:5, 1:5, 0:6], phase[1:5, 1:5, 6:12] = 1, 2
     phase[2, 2, 1:3] = 3  # inside the first one
-    pieces = separate(phase, 20, 3)
+    pieces = separate(phase, 20, 20, 3)
     assert pieces.max() == 2 and len(np.unique(pieces[:, :, :6])) == 2
     assert np.array_equal(pieces > 0, phase > 0) and pieces[2, 2, 1] == pieces[2, 2, 0] != pieces[2, 2, 8]
 
@@ -156,14 +156,38 @@ def test_touching_vertebrae_of_different_phase_are_two_and_a_speck_goes_to_the_o
 def test_small_pieces_that_touch_nothing_are_dropped():
     phase = np.zeros((6, 6, 12), np.uint8)
     phase[1:5, 1:5, 0:6], phase[0, 0, 9:] = 1, 1
-    pieces = separate(phase, 20, 3)
+    pieces = separate(phase, 20, 20, 3)
     assert pieces.max() == 1 and not pieces[0, 0, 9:].any()
+
+
+@pytest.mark.parametrize("axis", range(3))
+@pytest.mark.parametrize("last", [False, True])
+def test_a_sliver_on_a_face_of_the_scan_may_be_smaller_than_a_piece_inside(axis, last):
+    phase = np.zeros((9, 9, 9), np.uint8)
+    phase[3:6, 3:6, 3:6] = 1
+    sliver = [slice(4, 5)] * 3
+    sliver[axis] = slice(7, 9) if last else slice(0, 2)
+    phase[tuple(sliver)] = 2
+    assert separate(phase, 5, 2, 1).max() == 2
+    assert separate(phase, 5, 3, 1).max() == 1
+    assert separate(np.pad(phase, 1), 5, 2, 1).max() == 1  # the same, but inside
+    assert separate(phase, 1, 3, 1).max() == 2  # nowhere more is asked for than of a piece inside
+
+
+def test_a_sliver_of_the_next_vertebra_at_the_end_of_the_scan_is_found():
+    labels, _ = spine()
+    labels = labels[:, :, 16:]  # two of the nine layers of L4 are left
+    logits = known(labels)
+    ml = float((labels == IDS["L4"]).sum()) * 27 / 1000
+    config = Config.load("smoke", **{"inference.smallest_ml": 2 * ml, "inference.smallest_at_edge_ml": ml})
+    found = assemble(phase_of(labels), logits, AFFINE, COARSE, config)
+    assert ml > 0 and np.array_equal(named(found), labels)
 
 
 def test_growth_ends_at_its_reach():
     phase = np.zeros((3, 3, 20), np.uint8)
     phase[:, :, :8], phase[1, 1, 8:] = 1, 2
-    assert (separate(phase, 30, 4)[1, 1, 8:] > 0).sum() == 4
+    assert (separate(phase, 30, 30, 4)[1, 1, 8:] > 0).sum() == 4
 
 
 def test_small_pieces_of_a_label_map_are_dropped_and_the_largest_of_a_name_stays():

@@ -62,7 +62,8 @@ def assemble(phase: np.ndarray, logits: Tensor, affine: np.ndarray, coarse_affin
         The vertebrae on the fine grid.
     """
     spacing, naming = spacing_of(affine), config.inference.naming
-    smallest = max(1, round(config.inference.smallest_ml * 1000 / np.prod(spacing)))
+    least = [config.inference.smallest_ml, config.inference.smallest_at_edge_ml]
+    smallest, at_edge = (max(1, round(ml * 1000 / np.prod(spacing))) for ml in least)
     to_coarse = np.linalg.inv(coarse_affine) @ affine
     if naming in ("own", "phase"):
         voxels = np.argwhere(phase)
@@ -71,7 +72,7 @@ def assemble(phase: np.ndarray, logits: Tensor, affine: np.ndarray, coarse_affin
             names[torch.from_numpy(_PHASE[None] != phase[tuple(voxels.T)][:, None])] = -torch.inf
         return _by_voxel(voxels, names.log_softmax(1), phase.shape, smallest)
     growth = round(GROWTH_MM / min(spacing))
-    pieces = separate(phase, smallest, growth)
+    pieces = separate(phase, smallest, at_edge, growth)
     voxels = np.argwhere(pieces)
     owner = pieces[tuple(voxels.T)].astype(np.int64) - 1
     names = names_at(logits, voxels @ to_coarse[:3, :3].T + to_coarse[:3, 3]).exp().numpy()
@@ -141,12 +142,15 @@ def names_at(logits: Tensor, points: np.ndarray) -> Tensor:
     return read[0, :, 0, 0].T.log_softmax(1)
 
 
-def separate(phase: np.ndarray, smallest: int, growth: int) -> np.ndarray:
+def separate(phase: np.ndarray, smallest: int, at_edge: int, growth: int) -> np.ndarray:
     """Number the connected pieces of each phase; small ones go to the vertebra that they touch, or are dropped.
+
+    What the edge of the scan leaves of a vertebra is small, so a piece that lies on the edge may be smaller.
 
     Args:
         phase: `(I, J, K)` uint8; neighbouring vertebrae differ.
-        smallest: Voxels that a vertebra has at least.
+        smallest: Voxels that a vertebra has at least ...
+        at_edge: ... and one that touches a face of the scan; no more than `smallest`.
         growth: Voxels by which vertebrae grow into small pieces.
 
     Returns:
@@ -156,7 +160,10 @@ def separate(phase: np.ndarray, smallest: int, growth: int) -> np.ndarray:
     sizes = np.bincount(parts.reshape(-1), minlength=count + 1)
     sizes[0] = 0
     large = np.argsort(-sizes, kind="stable")[:MOST]
-    large = np.sort(large[sizes[large] >= smallest])
+    least = np.full(count + 1, smallest)
+    for axis in range(parts.ndim):
+        least[parts.take([0, -1], axis)] = min(at_edge, smallest)
+    large = np.sort(large[sizes[large] >= least[large]])
     table = np.zeros(count + 1, np.uint8)
     table[large] = np.arange(1, len(large) + 1)
     pieces = table[parts]
