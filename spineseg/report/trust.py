@@ -9,7 +9,7 @@ from spineseg.evaluation.tables import case_summary
 from spineseg.report.quoting import higher_or_lower
 from spineseg.report.score_tables import with_interval
 
-NOTICEABLE_ML = 1.0  # a small finding on a CT; prediction drops most pieces below half of this (`inference.smallest_ml`)
+NOTICEABLE_ML = 1.0  # a small finding on a CT; prediction drops most pieces below half of it (`inference.smallest_ml`)
 MEASURES = {"false_vertebra_ml": "far from any vertebra", "false_positive_ml": "off any vertebra"}
 
 
