@@ -82,7 +82,7 @@ def test_what_was_measured_can_be_read(name):
     elif name == "pathology.json":
         words = health_results.call_words(answer)
         assert 0.5 < words["worst_auc"] <= 1 and len(health_results.areas_table(answer)) > 4
-        assert words["network_mean"] < words["network_trees_mean"] and words["seen_at_aim"] > words["alone_at_aim"]
+        assert words["network_mean"] < words["network_trees_mean"] and words["seen_at_aim"] >= words["alone_at_aim"]
     else:
         rows = health_results.real_rows(answer)
         assert (
