@@ -34,6 +34,6 @@ def draw_changes(changes, measures, *, ax=None):
             ax.axhline(row - 0.5, color=FAINT, linewidth=0.5, zorder=0)
     ax.set_yticks(range(len(rows)), [f"{choice}: {change}" for choice, change in rows])
     ax.set_ylim(len(rows) - 0.4, -0.6)
-    ax.set_xlabel("change of the score against the demo's choice")
+    ax.set_xlabel("change of the score against the unchanged network")
     ax.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
     return ax
