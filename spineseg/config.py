@@ -86,6 +86,7 @@ class StageConfig:
     foreground_share: float = 0.9  # patches centred on a vertebra voxel, classes drawn evenly, or on other bone
     others_share: float = 0.0  # patches centred on other bone or contrast medium, within the share above
     narrowed_share: float = 0.0  # items whose coarse scan is shown through a smaller field of view
+    second_look_share: float = 0.0  # narrowed patches guided by what a first look may have found; of the fine stage
     altered_share: float = 0.0  # items of the coarse stage whose surroundings are hidden, faint or moved
     phantom_uses: int = 0  # items from each phantom that is made while training goes on; 0: the cohort's cases instead
     phantoms_together: int = 12  # that items are drawn from at one time; as many again are being made

@@ -104,6 +104,8 @@ def check(config) -> None:
         need(0 <= s.narrowed_share <= 1, f"{stage}.narrowed_share", "in [0, 1]", s.narrowed_share)
         altered = 0 <= s.altered_share <= (stage == "coarse")
         need(altered, f"{stage}.altered_share", "in [0, 1], and 0 but for the coarse stage", s.altered_share)
+        again = 0 <= s.second_look_share <= (stage == "fine")
+        need(again, f"{stage}.second_look_share", "in [0, 1], and 0 but for the fine stage", s.second_look_share)
         shares = 0 <= s.others_share <= s.foreground_share <= 1
         need(
             shares,

@@ -6,7 +6,7 @@ import torch
 
 from spineseg.config import Config
 from spineseg.learning.augment import Intensity, pose
-from spineseg.learning.sampling import Patches, WholeScans, padded
+from spineseg.learning.sampling import RIM, Patches, WholeScans, padded
 from spineseg.learning.training_cases import Rounds, TrainingCase, beyond, moved, touched_box, whole_shift
 
 SMOKE = Config.load("smoke")
@@ -153,6 +153,22 @@ def test_a_patch_of_a_smaller_field_of_view_knows_its_place_in_that(case):
             assert torch.equal(shown[~outside], whole_patch[~outside]) and not shown[outside].any()
         smaller += part["coarse"].shape != scan["coarse"].shape
     assert smaller
+
+
+def test_a_share_of_narrowed_patches_is_guided_by_a_first_look(case):
+    stage = dataclasses.replace(SMOKE.fine, narrowed_share=1.0, second_look_share=0.5)
+    patches = Patches(Rounds([case]), stage, SMOKE.training, 0)
+    items = []
+    for epoch in range(4):
+        patches.epoch = epoch
+        items += [patches[i] for i in range(len(patches))]
+    looked = [item for item in items if item["found"] is not None]
+    assert 0.25 < len(looked) / len(items) < 0.75
+    for item in looked:
+        assert tuple(item["found"].shape) == tuple(n + 2 * RIM for n in stage.patch)
+        inner = item["found"][(slice(RIM, -RIM),) * 3]
+        assert (item["labels"][inner > 0] > 0).all()
+    assert any(bool(item["found"].any()) for item in looked)
 
 
 def test_what_lies_beyond_a_scan_is_what_its_voxels_do_not_reach():

@@ -15,7 +15,8 @@ def batch():
     rng = np.random.default_rng(0)
     image = torch.rand(2, 1, 16, 16, 16)
     labels = torch.from_numpy(rng.integers(0, 26, (2, 16, 16, 16)).astype(np.uint8))
-    scan = {"coarse": [torch.rand(1, 16, 16, 16)] * 2, "to_coarse": [np.eye(4)] * 2, "whole": [True] * 2}
+    scan = {"coarse": [torch.rand(1, 16, 16, 16)] * 2, "to_coarse": [np.eye(4)] * 2}
+    scan |= {"whole": [True] * 2, "found": [None] * 2}
     return {"case": ["a", "b"], "image": image, "labels": labels, **scan}
 
 

@@ -21,7 +21,7 @@ from spineseg.data.voxels import foreground_of, read_box, unit
 from spineseg.learning.sampling import Patches, WholeScans
 from spineseg.learning.training_cases import TrainingCase
 
-TENSORS = ("image", "labels", "coarse")  # travel as arrays: torch would open a file for each
+TENSORS = ("image", "labels", "coarse", "found")  # travel as arrays: torch would open a file for each
 FIRST_SEED = 10**9  # beyond `cohort.seed`: far from every phantom of a cohort
 
 
@@ -115,7 +115,7 @@ class EndlessItems(Dataset):
         item = dict(made[position])
         if item.get("whole"):
             item["coarse"] = made["coarse"]
-        return item | {key: torch.from_numpy(item[key]) for key in TENSORS if key in item}
+        return item | {key: torch.from_numpy(item[key]) for key in TENSORS if item.get(key) is not None}
 
     def close(self) -> None:
         """Stop making phantoms."""
@@ -143,6 +143,7 @@ def items_of(config: Config, stage: str, seed: int, number: int) -> dict:
         item["image"], item["labels"] = item["image"].half().numpy(), item["labels"].to(torch.uint8).numpy()
         if "coarse" in item:
             item["coarse"] = None if item["whole"] else item["coarse"].numpy()
+            item["found"] = None if item["found"] is None else item["found"].numpy()
         cut[position] = item
     return cut
 

@@ -10,10 +10,13 @@ from torch.utils.data import Dataset
 from spineseg.config import StageConfig, TrainingConfig
 from spineseg.data.affine import spacing_of
 from spineseg.learning.augment import Intensity, pose
+from spineseg.learning.first_look import misread
 from spineseg.learning.looks import redrawn, thick_slices
 from spineseg.learning.narrowing import draw_around, draw_near_spine, draw_smaller
 from spineseg.learning.surround import altered
 from spineseg.learning.training_cases import Rounds, TrainingCase, beyond, moved
+
+RIM = 8  # voxels around a patch whose vertebrae share coarse voxels with those in it
 
 
 def padded(shape, multiple) -> tuple[int, int, int]:
@@ -116,7 +119,7 @@ class Patches(Dataset):
             centre = np.round(centre - (patch - 1) / 2) + (patch - 1) / 2
         grid = pose(rng, self.training if turned else None, centre, patch)
         image, labels = case.cut(grid, patch.tolist(), self.device)
-        coarse, whole = case.coarse_image, True
+        coarse, whole, found = case.coarse_image, True, None
         to_coarse = np.linalg.inv(case.coarse_affine) @ case.affine @ grid
         if self.augmented:
             if self.training.looks_share and rng.random() < self.training.looks_share:
@@ -133,9 +136,27 @@ class Patches(Dataset):
                 to_coarse[:3, 3] -= start
                 outside = beyond(to_coarse, patch, shape).to(self.device)
                 image[:, outside], labels[outside] = 0.0, 0
+                if self.stage.second_look_share and rng.random() < self.stage.second_look_share:
+                    found, labels = self._looked_at(rng, case, grid, to_coarse, shape)
         seen = torch.from_numpy(coarse)[None]
-        guide = {"coarse": seen, "to_coarse": to_coarse, "whole": whole}
+        guide = {"coarse": seen, "to_coarse": to_coarse, "whole": whole, "found": found}
         return {"case": case.case, "image": image, "labels": labels, **guide}
+
+    def _looked_at(self, rng, case: TrainingCase, grid, to_coarse, size) -> tuple[torch.Tensor, torch.Tensor]:
+        """What a first look may have found in a patch and `RIM` voxels around it, and the labels that are wanted."""
+        wide = np.array(self.stage.patch) + 2 * RIM
+        _, labels = case.cut(grid @ rim_shift(), wide.tolist())
+        labels[beyond(to_coarse @ rim_shift(), wide, size)] = 0
+        found, wanted = misread(rng, labels.numpy().astype(np.uint8))
+        inner = (slice(RIM, -RIM),) * 3
+        return torch.from_numpy(found), torch.from_numpy(wanted[inner].astype(np.int64)).to(self.device)
+
+
+def rim_shift() -> np.ndarray:
+    """`(4, 4)`, index in a patch with a rim to index in the patch."""
+    shift = np.eye(4)
+    shift[:3, 3] = -RIM
+    return shift
 
 
 class StillPatches(Dataset):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -11,6 +12,8 @@ from torch import Tensor, nn
 from spineseg.config import Config, StageConfig
 from spineseg.learning.cascade import PHASES, coarse_logits, fine_input, fine_logits, guidance, named, phases, upsampled
 from spineseg.learning.losses import loss_by_name
+from spineseg.learning.sampling import rim_shift
+from spineseg.learning.second_look import logits_from_labels
 
 KEPT_BYTES = 2**30  # of guidance, on the device; the whole demo cohort fits
 
@@ -85,7 +88,7 @@ class Outlining:
     @torch.no_grad()
     def guide(self, batch: dict) -> Tensor:
         """Guidance `(N, 7, I, J, K)` on the grids of the patches of a batch."""
-        scans = zip(batch["case"], batch["coarse"], batch["whole"], strict=True)
+        scans = zip(*(batch[key] for key in ("case", "coarse", "whole", "found", "to_coarse")), strict=True)
         guides = [self._guide(*scan) for scan in scans]
         shape = batch["image"].shape[2:]
         return torch.stack([upsampled(g, m, shape) for g, m in zip(guides, batch["to_coarse"], strict=True)])
@@ -94,10 +97,13 @@ class Outlining:
     def _logits(self, image: Tensor) -> Tensor:
         return coarse_logits(self.coarse, image, self.config.coarse.patch)
 
-    def _guide(self, case: str, image: Tensor, whole: bool) -> Tensor:
+    def _guide(self, case: str, image: Tensor, whole: bool, found: Tensor | None, to_coarse: np.ndarray) -> Tensor:
         """Guidance of a scan, or of a part of it; that of the latest whole scans is kept."""
         if not whole:
-            return guidance(self._logits(image), self.config)
+            logits = self._logits(image)
+            if found is not None:
+                logits = logits_from_labels(found.numpy(), logits, to_coarse @ rim_shift())
+            return guidance(logits, self.config)
         if case in self._guides:
             self._guides.move_to_end(case)
             return self._guides[case]
