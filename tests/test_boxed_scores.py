@@ -60,8 +60,15 @@ def test_perfect_label_maps_score_one_everywhere(scored):
     assert answer["n"] == 2 and answer["spacing_mm"] == 8.0 and set(answer["dice_by_region"].values()) == {1.0}
 
 
+def test_labels_drawn_alike_are_scored_beside_those_that_were_drawn(scored):
+    for one in scored:
+        assert len(one.alike) == (one.scores.reference_voxels > 0).sum()
+    answer = boxed_scores.of_phantoms(scored)
+    assert 0.5 < answer["dice_of_labels_drawn_alike"] < 1  # the oracle knows those that were drawn
+
+
 def test_every_other_phantom_shows_a_neck(scored):
-    scores = scored[1][0].set_index("vertebra")
+    scores = scored[1].scores.set_index("vertebra")
     assert scores.loc["C3", "reference_voxels"] > 0
 
 
@@ -85,7 +92,7 @@ def test_the_stored_scores_are_those_of_the_weights_beside_them(monkeypatch):
     known = json.loads((paths.weights_folder() / "weights.json").read_text())["networks"]
     answer = boxed_scores.load()
     assert answer["weights"] == {name: network["sha256"] for name, network in known.items()}
-    assert answer["phantoms"]["n"] >= 40 and len(boxed_scores.phantom_table(answer)) == 6
+    assert answer["phantoms"]["n"] >= 40 and len(boxed_scores.phantom_table(answer)) == 7
     quoted = boxed_scores.words(answer)
     assert quoted["box_low"] <= quoted["box_dice"] <= quoted["box_high"] and quoted["box_pairs"] == len(answer["real"])
 

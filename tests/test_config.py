@@ -114,6 +114,8 @@ def test_a_value_of_another_kind_is_refused_by_name(name, value, expected):
         ("fine.patch", [33, 32, 32]),
         ("fine.batch", 0),
         ("fine.others_share", 0.99),
+        ("fine.second_look_share", 1.5),
+        ("coarse.second_look_share", 0.5),
         ("fine.phantom_uses", -1),
         ("guidance.limit", 0),
         ("order.missed_chance", 0),

@@ -125,6 +125,14 @@ def test_every_kind_of_view_can_be_scanned(kind, monkeypatch):
     assert case.labels.any() == (kind != "none")
 
 
+def test_labels_can_be_asked_to_reach_so_far_and_the_image_does_not_show_it(cohort):
+    wide, narrow = (generate(7, spacing_mm=COARSE, margin_mm=margin) for margin in (2.0, 0.0))
+    for case in (wide, narrow):
+        assert case.ct_hu.tobytes() == cohort[7].ct_hu.tobytes()
+    sizes = [(case.labels > 0).sum() for case in (narrow, cohort[7], wide)]
+    assert sizes[0] < sizes[1] < sizes[2]
+
+
 def test_spread_changes_looks_but_not_anatomy(cohort):
     for case in (generate(4, spacing_mm=COARSE, spread=spread) for spread in (0.0, 2.0)):
         for key in ("scale", "angles_degrees", "fractures", "variant", "first", "last", "arms_up"):

@@ -10,6 +10,7 @@ import statistics
 import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
 from multiprocessing import get_context
 
 import numpy as np
@@ -19,6 +20,7 @@ import torch
 from spineseg import paths
 from spineseg.anatomy.labels import REGIONS
 from spineseg.anatomy.phantom import generate
+from spineseg.anatomy.phantom.marrow import MARGIN_MM
 from spineseg.config import Config
 from spineseg.data import nifti
 from spineseg.data.atomic import write_text
@@ -61,15 +63,34 @@ def measure(workers: int = 2) -> dict:
     return answer | {"real": real}
 
 
-def of_phantoms(scored: list[tuple[pd.DataFrame, pd.DataFrame, float]]) -> dict:
-    """Means over phantoms, as `measure` keeps them; each `(scores, table of vertebrae, seconds)`."""
+@dataclass(frozen=True)
+class Scored:
+    """One phantom, predicted.
+
+    Attributes:
+        scores: From `score_case`.
+        found: Table of the vertebrae that were found.
+        seconds: Of the prediction.
+        alike: `(n,)` Dice of the vertebrae, had their labels reached outside the bone by the middle of what is drawn.
+            How far they reach no image shows.
+    """
+
+    scores: pd.DataFrame
+    found: pd.DataFrame
+    seconds: float
+    alike: np.ndarray
+
+
+def of_phantoms(scored: list[Scored]) -> dict:
+    """Means over phantoms, as `measure` keeps them."""
     config = Config().evaluation
-    scores = pd.concat([s for s, _, _ in scored], ignore_index=True)
+    scores = pd.concat([one.scores for one in scored], ignore_index=True)
     cases, whole = case_scores(scores), summary(scores, by=None, config=config).iloc[0]
     regions = summary(scores, by="region", config=config).set_index("region")["mean"]
-    found = pd.concat([t.assign(case=s.case.iloc[0]) for s, t, _ in scored], ignore_index=True)
+    found = pd.concat([one.found.assign(case=one.scores.case.iloc[0]) for one in scored], ignore_index=True)
     stated = outcomes(found, scores)
     sure, bins = calibration(stated, config=config).iloc[0], reliability(stated, config=config)
+    alike = np.concatenate([one.alike for one in scored]).mean()
     seen_whole = scores[(scores.visible_share > 1 - 1e-6) & scores.dice.notna()]
     return {
         "n": len(scored),
@@ -78,30 +99,33 @@ def of_phantoms(scored: list[tuple[pd.DataFrame, pd.DataFrame, float]]) -> dict:
         "vertebrae": int(scores.identified.notna().sum()),
         "dice": [round(float(whole[k]), 4) for k in ("mean", "low", "high")],
         "dice_by_region": {r: round(float(regions[r]), 4) for r in REGIONS if r in regions},
+        "dice_of_labels_drawn_alike": round(float(alike), 4),
         "dice_of_whole_vertebrae": round(float(seen_whole.dice.mean()), 4),
         "binary": round(float(cases.binary_dice.mean()), 4),
         "identified": round(float(scores.identified.mean()), 4),
         "false_vertebra_ml": round(float(cases.false_vertebra_ml.mean()), 2),
         "calibration_error": round(float(sure["ece"]), 4),
         "reliability": [{k: round(float(row[k]), 4) for k in BINS} for _, row in bins.iterrows()],
-        "seconds_per_scan": round(statistics.median(s for _, _, s in scored), 1),
+        "seconds_per_scan": round(statistics.median(one.seconds for one in scored), 1),
     }
 
 
-def score_phantom(index: int) -> tuple[pd.DataFrame, pd.DataFrame, float]:
-    """Scores, table of vertebrae and seconds of one phantom at the weights' own voxel size."""
+def score_phantom(index: int) -> Scored:
+    """Predict and score one phantom at the weights' own voxel size."""
     predictor = Predictor.boxed()
-    spacing = predictor.config.preparation.spacing_mm
-    phantom = generate(FIRST_SEED + index, spacing_mm=spacing, needs=["C3"] if index % 2 else None)
+    asked = {"spacing_mm": predictor.config.preparation.spacing_mm, "needs": ["C3"] if index % 2 else None}
+    phantom = generate(FIRST_SEED + index, **asked)
     start = time.perf_counter()
     prediction = predictor(nifti.Volume(phantom.ct_hu, phantom.affine, ()))
     seconds = time.perf_counter() - start
     shares = {row["vertebra"]: row["visible_share"] for row in phantom.truth["vertebrae"]}
     evaluation, case = predictor.config.evaluation, f"phantom_{index:02d}"
-    scores = score_case(
-        case, phantom.labels, prediction.labels, phantom.affine, config=evaluation, visible_share=shares
+    scores, alike = (
+        score_case(case, labels, prediction.labels, phantom.affine, config=evaluation, visible_share=shares)
+        for labels in (phantom.labels, generate(FIRST_SEED + index, **asked, margin_mm=np.mean(MARGIN_MM)).labels)
     )
-    return scores, vertebra_table(prediction.found, phantom.affine, predictor.config.inference.sure), seconds
+    found = vertebra_table(prediction.found, phantom.affine, predictor.config.inference.sure)
+    return Scored(scores, found, seconds, alike.dice[alike.reference_voxels > 0].to_numpy())
 
 
 def score_pair(case: str) -> dict:
@@ -142,6 +166,7 @@ def phantom_table(answer: dict) -> pd.DataFrame:
     """Mean Dice of the phantoms' vertebrae, by region and in all, one row each."""
     phantoms = answer["phantoms"]
     rows = {"all": phantoms["dice"][0]} | phantoms["dice_by_region"] | {"whole": phantoms["dice_of_whole_vertebrae"]}
+    rows["all, labels drawn alike"] = phantoms["dice_of_labels_drawn_alike"]
     return pd.DataFrame({"mean Dice": rows}).rename_axis("vertebrae")
 
 
@@ -199,6 +224,11 @@ def words(answer: dict) -> dict:
     known = {f"box_{k}": phantoms[k] for k in ("n", "vertebrae", "binary", "identified", "seconds_per_scan")}
     known |= {"box_false": phantoms["false_vertebra_ml"], "box_ece": phantoms["calibration_error"]}
     known |= dict(zip(("box_dice", "box_low", "box_high"), phantoms["dice"], strict=True))
+    known |= {
+        "box_alike": phantoms["dice_of_labels_drawn_alike"],
+        "box_margin_low": MARGIN_MM[0],
+        "box_margin_high": MARGIN_MM[1],
+    }
     known |= {"box_mm": phantoms["spacing_mm"], "box_pairs": len(real)}
     known["box_real_low"] = min((p["binary"] for p in real), default=float("nan"))
     known["box_real_high"] = max((p["binary"] for p in real), default=float("nan"))

@@ -55,6 +55,7 @@ def generate(
     spread: float = 1.0,
     pathology: Pathology | None = None,
     tight: bool | None = None,
+    margin_mm: float | None = None,
 ) -> Phantom:
     """Make one phantom; the same seed on the same device gives the same bytes.
 
@@ -70,6 +71,8 @@ def generate(
         pathology: What to plant in an otherwise healthy spine, whose rows are then `truth["planted"]`; None for the
             wear that chance draws.
         tight: Whether the scan is a crop around the spine; None leaves it to chance, as in the population.
+        margin_mm: How far outside the bone the labels reach, which the image does not show; None leaves it to chance,
+            as annotators differ.
 
     Returns:
         The phantom, in one of the 48 orientations.
@@ -91,7 +94,7 @@ def generate(
         view = dataclasses.replace(view, bone_only=bone_only)
     canvas = Canvas(view.low_mm, view.shape, view.spacing, device=device)
     build = paint_body(canvas, spine, for_body, generator, tissue)
-    vertebrae = paint_vertebrae(canvas, spine, tissue, for_spine, generator, spread)
+    vertebrae = paint_vertebrae(canvas, spine, tissue, for_spine, generator, spread, margin_mm)
     implants = torch.unique(canvas.labels[canvas.ct_hu > _DENSER_THAN_BONE_HU]).tolist()
     streak_hu = add_streaks(canvas, for_scan)
     if view.frame.is_turned:

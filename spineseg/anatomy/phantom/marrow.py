@@ -14,6 +14,7 @@ from spineseg.anatomy.phantom.ranges import within, within_log
 from spineseg.anatomy.phantom.vertebra_raster import Pose, Span, axes_of, inside, overlap, span_of
 
 _C3 = IDS["C3"] - 1
+MARGIN_MM = (0.2, 0.7)  # least and most by which labels reach outside the bone; no image shows which it was
 _PLATE_MM = 3.5  # under the end of a body, over which side wall turns into endplate
 
 
@@ -63,7 +64,7 @@ def draw_bone(tissue: dict, rng: np.random.Generator, spread: float = 1.0) -> di
         "dense": within(rng, 0.0, 0.35, spread, least=0.0),
         "texture": within(rng, 0.05, 0.38, spread, least=0.0),
         "texture_mm": within_log(rng, 1.0, 3.4, spread),
-        "margin_mm": float(rng.uniform(0.2, 0.7)),
+        "margin_mm": float(rng.uniform(*MARGIN_MM)),
         "rough_mm": within(rng, 0.05, 0.35, spread, least=0.0, most=0.45),
         "vein": within(rng, -0.4, 1.0, spread, least=0.0, most=1.0),
     }

@@ -38,6 +38,7 @@ def paint_vertebrae(
     rng: np.random.Generator,
     generator: torch.Generator,
     spread: float = 1.0,
+    margin_mm: float | None = None,
 ) -> list[dict]:
     """Paint discs, vertebrae, sacrum and metal over what is on the canvas, and write the labels.
 
@@ -50,6 +51,7 @@ def paint_vertebrae(
         rng: Draws bone density, asymmetries, metal.
         generator: Draws the marrow's texture, on the device of the canvas.
         spread: Width of the ranges that densities are drawn from.
+        margin_mm: How far outside the bone the labels reach; None leaves it to chance.
 
     Returns:
         Per vertebra that the canvas shows, C1 first: `vertebra`, `full_ml`, `visible_ml`, `visible_share` and
@@ -59,8 +61,9 @@ def paint_vertebrae(
     if spine.planted is not None:
         bone = spine.planted.of_bone(bone)
     metal = draw_metal(spine, rng)
+    margin_mm = bone["margin_mm"] if margin_mm is None else margin_mm
     rough, thick = draw_ripple(rng, *_ROUGH_MM), draw_ripple(rng, *_THICK_MM)
-    raster = rasterise(canvas, poses, bone["margin_mm"], rough, bone["rough_mm"])
+    raster = rasterise(canvas, poses, margin_mm, rough, bone["rough_mm"])
     in_order = sorted((p for p in poses if p.size["body_height"] > 0), key=lambda p: -p.centre_mm[2])
     pairs = [pair for pair in zip(in_order[1:-1], in_order[2:], strict=True)]  # from C2 down
     for above, below in pairs:
