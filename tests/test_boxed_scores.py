@@ -62,9 +62,20 @@ def test_perfect_label_maps_score_one_everywhere(scored):
 
 def test_labels_drawn_alike_are_scored_beside_those_that_were_drawn(scored):
     for one in scored:
-        assert len(one.alike) == (one.scores.reference_voxels > 0).sum()
+        assert len(one.alike) == len(one.exact) == (one.scores.reference_voxels > 0).sum()
     answer = boxed_scores.of_phantoms(scored)
-    assert 0.5 < answer["dice_of_labels_drawn_alike"] < 1  # the oracle knows those that were drawn
+    dice = []
+    for index in (0, 1):  # the oracle answers with the labels as drawn
+        asked = {"spacing_mm": 8.0, "needs": ["C3"] if index else None}
+        drawn, alike = (
+            boxed_scores.generate(boxed_scores.FIRST_SEED + index, **asked, margin_mm=margin).labels
+            for margin in (None, 0.45)
+        )
+        for name in np.unique(alike[alike > 0]):
+            both = ((drawn == name) & (alike == name)).sum()
+            dice.append(2 * both / ((drawn == name).sum() + (alike == name).sum()))
+    for name in ("dice_of_labels_drawn_alike", "dice_of_exact_outlines"):
+        assert answer[name] == pytest.approx(np.mean(dice), abs=1e-5) and np.mean(dice) < 1
 
 
 def test_every_other_phantom_shows_a_neck(scored):

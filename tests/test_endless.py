@@ -118,6 +118,21 @@ def test_a_background_process_hands_the_items_over_as_tensors():
     assert all(isinstance(scan, torch.Tensor) and scan.ndim == 4 for scan in batch["coarse"])
 
 
+def test_what_a_first_look_may_have_found_travels_with_its_item():
+    config = Config.load("smoke", **SMALL, **{"fine.narrowed_share": 0.8, "fine.second_look_share": 0.6})
+    cut = items_of(config, "fine", 0, 2)
+    found = [item["found"] for position, item in cut.items() if position != "coarse"]
+    supply = EndlessItems(config, "fine", 0)
+    try:
+        batches = [batch for batch, _ in zip(Batches(supply, 2), range(3), strict=False)]
+    finally:
+        supply.close()
+    found += [one for batch in batches for one in batch["found"]]
+    assert any(one is None for one in found)
+    handed = [one for one in found if isinstance(one, torch.Tensor)]
+    assert handed and all(one.dtype == torch.uint8 and one.ndim == 3 for one in handed)
+
+
 def test_the_coarse_stage_gets_phantoms_at_its_own_scale():
     case = make(CONFIG, "coarse", 0)
     assert np.allclose(case.affine, case.coarse_affine) and case.shape == case.coarse_image.shape

@@ -50,8 +50,15 @@ def test_every_fault_changes_one_vertebra_alone():
     labels = column()
     for fault in first_look._FAULTS:
         found = labels.copy()
-        fault(np.random.default_rng(1), found, labels, 11)
+        fault(np.random.default_rng(1), found, labels, 11, [10, 12])
         assert (found != labels).any() and not (found != labels)[labels != 11].any(), fault.__name__
+
+
+def test_a_vertebra_alone_is_torn_or_lost_but_gets_no_name_of_one_that_is_not_there():
+    labels = column(12, 12)
+    for seed in range(80):
+        found, wanted = misread(np.random.default_rng(seed), labels)
+        assert set(np.unique(found)) <= {0, int(wanted.max())}
 
 
 def test_nothing_is_found_where_nothing_is():

@@ -172,6 +172,9 @@ def test_a_turned_scan_keeps_its_centroids(monkeypatch):
 def test_impossible_wishes_are_errors():
     with pytest.raises(ValueError, match="spread must be between 0"):
         generate(0, spread=-1.0)
+    for margin in (-0.1, 3.0, float("nan")):
+        with pytest.raises(ValueError, match="margin_mm must be between 0 and 2"):
+            generate(0, margin_mm=margin)
     with pytest.raises(ValueError, match="between 0.2 and 30, got 0"):
         generate(0, spacing_mm=0)
     with pytest.raises(ValueError, match="needs must name vertebrae"):

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from spineseg.config import Config
+from spineseg.learning import sampling
 from spineseg.learning.augment import Intensity, pose
 from spineseg.learning.sampling import RIM, Patches, WholeScans, padded
 from spineseg.learning.training_cases import Rounds, TrainingCase, beyond, moved, touched_box, whole_shift
@@ -169,6 +170,29 @@ def test_a_share_of_narrowed_patches_is_guided_by_a_first_look(case):
         inner = item["found"][(slice(RIM, -RIM),) * 3]
         assert (item["labels"][inner > 0] > 0).all()
     assert any(bool(item["found"].any()) for item in looked)
+
+
+@pytest.mark.parametrize("turned", [0.0, 1.0])
+def test_what_a_first_look_found_lies_where_the_patch_does(case, turned, monkeypatch):
+    monkeypatch.setattr(sampling, "misread", lambda rng, labels: (labels, labels))
+    training = dataclasses.replace(SMOKE.training, turned_share=turned)
+    plain, looked = (
+        Patches(
+            Rounds([case]),
+            dataclasses.replace(SMOKE.fine, narrowed_share=1.0, second_look_share=share),
+            training,
+            0,
+        )
+        for share in (0.0, 1.0)
+    )
+    shown = 0
+    for i in range(len(plain)):
+        one, other = plain[i], looked[i]
+        assert torch.equal(one["image"], other["image"]) and torch.equal(one["labels"], other["labels"])
+        inner = other["found"][(slice(RIM, -RIM),) * 3]
+        assert torch.equal(inner.long(), other["labels"])
+        shown += bool(inner.any())
+    assert shown
 
 
 def test_what_lies_beyond_a_scan_is_what_its_voxels_do_not_reach():

@@ -39,41 +39,39 @@ def misread(rng: np.random.Generator, labels: np.ndarray) -> tuple[np.ndarray, n
     found = labels.copy()
     for _ in range(faults if len(present) else 0):
         vertebra = int(rng.choice(present))
-        _FAULTS[rng.integers(len(_FAULTS))](rng, found, labels, vertebra)
+        others = [name for name in (vertebra - 1, vertebra + 1) if name in present]
+        _FAULTS[rng.integers(len(_FAULTS))](rng, found, labels, vertebra, others)
     return found, labels
 
 
-def _torn(rng, found, labels, vertebra):
+def _torn(rng, found, labels, vertebra, others):
     """What lies beyond a plane through it belongs to a neighbour, or is lost."""
     voxels = np.argwhere(labels == vertebra)
     direction = rng.normal(size=3)
     along = voxels @ (direction / np.linalg.norm(direction))
     far = voxels[along > np.quantile(along, rng.uniform(0.3, 0.95))]
-    found[tuple(far.T)] = int(rng.choice([0, *_beside(vertebra)]))
+    found[tuple(far.T)] = int(rng.choice([0, *others]))
 
 
-def _merged(rng, found, labels, vertebra):
-    """It has the name of a neighbour."""
-    found[labels == vertebra] = int(rng.choice(_beside(vertebra)))
+def _merged(rng, found, labels, vertebra, others):
+    """It has the name of a neighbour that is there too: alone it would only be called something else."""
+    if others:
+        found[labels == vertebra] = int(rng.choice(others))
 
 
-def _lost(_rng, found, labels, vertebra):
+def _lost(_rng, found, labels, vertebra, _others):
     """It was not found."""
     found[labels == vertebra] = 0
 
 
-def _frayed(rng, found, labels, vertebra):
+def _frayed(rng, found, labels, vertebra, others):
     """Pieces of it are missing, or have the name of a neighbour."""
     size = [n // GRAIN + 2 for n in labels.shape]
     noise = torch.from_numpy(rng.normal(size=size).astype(np.float32))[None, None]
     fine = F.interpolate(noise, size=labels.shape, mode="trilinear", align_corners=True)[0, 0].numpy()
     mine = labels == vertebra
     away = mine & (fine < np.quantile(fine[mine], rng.uniform(0.0, MOST_FRAYED)))
-    found[away] = int(rng.choice([0, *_beside(vertebra)]))
+    found[away] = int(rng.choice([0, *others]))
 
 
 _FAULTS = (_torn, _merged, _lost, _frayed)
-
-
-def _beside(vertebra: int) -> list[int]:
-    return [name for name in (vertebra - 1, vertebra + 1) if 1 <= name <= N_VERTEBRAE]

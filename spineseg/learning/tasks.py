@@ -102,7 +102,7 @@ class Outlining:
         if not whole:
             logits = self._logits(image)
             if found is not None:
-                logits = logits_from_labels(found.numpy(), logits, to_coarse @ rim_shift())
+                logits = logits_from_labels(found.cpu().numpy(), logits, to_coarse @ rim_shift())
             return guidance(logits, self.config)
         if case in self._guides:
             self._guides.move_to_end(case)

@@ -73,12 +73,14 @@ class Scored:
         seconds: Of the prediction.
         alike: `(n,)` Dice of the vertebrae, had their labels reached outside the bone by the middle of what is drawn.
             How far they reach no image shows.
+        exact: `(n,)` Dice of those labels themselves with the ones that were drawn.
     """
 
     scores: pd.DataFrame
     found: pd.DataFrame
     seconds: float
     alike: np.ndarray
+    exact: np.ndarray
 
 
 def of_phantoms(scored: list[Scored]) -> dict:
@@ -90,7 +92,7 @@ def of_phantoms(scored: list[Scored]) -> dict:
     found = pd.concat([one.found.assign(case=one.scores.case.iloc[0]) for one in scored], ignore_index=True)
     stated = outcomes(found, scores)
     sure, bins = calibration(stated, config=config).iloc[0], reliability(stated, config=config)
-    alike = np.concatenate([one.alike for one in scored]).mean()
+    alike, exact = (np.concatenate([getattr(one, k) for one in scored]).mean() for k in ("alike", "exact"))
     seen_whole = scores[(scores.visible_share > 1 - 1e-6) & scores.dice.notna()]
     return {
         "n": len(scored),
@@ -99,7 +101,8 @@ def of_phantoms(scored: list[Scored]) -> dict:
         "vertebrae": int(scores.identified.notna().sum()),
         "dice": [round(float(whole[k]), 4) for k in ("mean", "low", "high")],
         "dice_by_region": {r: round(float(regions[r]), 4) for r in REGIONS if r in regions},
-        "dice_of_labels_drawn_alike": round(float(alike), 4),
+        "dice_of_labels_drawn_alike": round(float(alike), 6),
+        "dice_of_exact_outlines": round(float(exact), 6),
         "dice_of_whole_vertebrae": round(float(seen_whole.dice.mean()), 4),
         "binary": round(float(cases.binary_dice.mean()), 4),
         "identified": round(float(scores.identified.mean()), 4),
@@ -120,12 +123,18 @@ def score_phantom(index: int) -> Scored:
     seconds = time.perf_counter() - start
     shares = {row["vertebra"]: row["visible_share"] for row in phantom.truth["vertebrae"]}
     evaluation, case = predictor.config.evaluation, f"phantom_{index:02d}"
-    scores, alike = (
-        score_case(case, labels, prediction.labels, phantom.affine, config=evaluation, visible_share=shares)
-        for labels in (phantom.labels, generate(FIRST_SEED + index, **asked, margin_mm=np.mean(MARGIN_MM)).labels)
+    middle = generate(FIRST_SEED + index, **asked, margin_mm=np.mean(MARGIN_MM)).labels
+    scores, alike, exact = (
+        score_case(case, labels, given, phantom.affine, config=evaluation, visible_share=shares)
+        for labels, given in (
+            (phantom.labels, prediction.labels),
+            (middle, prediction.labels),
+            (phantom.labels, middle),
+        )
     )
     found = vertebra_table(prediction.found, phantom.affine, predictor.config.inference.sure)
-    return Scored(scores, found, seconds, alike.dice[alike.reference_voxels > 0].to_numpy())
+    both = (table.dice[table.reference_voxels > 0].to_numpy() for table in (alike, exact))
+    return Scored(scores, found, seconds, *both)
 
 
 def score_pair(case: str) -> dict:
@@ -224,11 +233,8 @@ def words(answer: dict) -> dict:
     known = {f"box_{k}": phantoms[k] for k in ("n", "vertebrae", "binary", "identified", "seconds_per_scan")}
     known |= {"box_false": phantoms["false_vertebra_ml"], "box_ece": phantoms["calibration_error"]}
     known |= dict(zip(("box_dice", "box_low", "box_high"), phantoms["dice"], strict=True))
-    known |= {
-        "box_alike": phantoms["dice_of_labels_drawn_alike"],
-        "box_margin_low": MARGIN_MM[0],
-        "box_margin_high": MARGIN_MM[1],
-    }
+    known |= {"box_alike": phantoms["dice_of_labels_drawn_alike"], "box_exact": phantoms["dice_of_exact_outlines"]}
+    known |= dict(zip(("box_margin_low", "box_margin_high"), MARGIN_MM, strict=True))
     known |= {"box_mm": phantoms["spacing_mm"], "box_pairs": len(real)}
     known["box_real_low"] = min((p["binary"] for p in real), default=float("nan"))
     known["box_real_high"] = max((p["binary"] for p in real), default=float("nan"))

@@ -78,13 +78,15 @@ def generate(
         The phantom, in one of the 48 orientations.
 
     Raises:
-        ValueError: If the spacing is not between 0.2 and 30 mm, `needs` holds something other than vertebrae, or the
-            spread is not between 0 and 3.
+        ValueError: If the spacing is not between 0.2 and 30 mm, `needs` holds something other than vertebrae, the
+            spread is not between 0 and 3, or the margin not between 0 and 2 mm.
     """
     if not 0.2 <= spacing_mm <= 30:
         raise ValueError(f"spacing_mm must be between 0.2 and 30, got {spacing_mm}")
     if not 0 <= spread <= 3:
         raise ValueError(f"spread must be between 0 (all alike) and 3, got {spread}; 1 is usual")
+    if margin_mm is not None and not 0 <= margin_mm <= 2:
+        raise ValueError(f"margin_mm must be between 0 and 2, got {margin_mm}")
     streams = [np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(5)]
     for_patient, for_view, for_body, for_spine, for_scan = streams  # apart, so that a seed is one patient in any view
     generator = torch.Generator(device=device).manual_seed(int(for_scan.integers(2**62)))
