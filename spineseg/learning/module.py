@@ -22,6 +22,7 @@ from spineseg.learning.cost import remedy
 from spineseg.learning.loading import Batches
 from spineseg.learning.muon import make_optimizer
 from spineseg.learning.precision import faster_precision
+from spineseg.learning.repeatable import repeatable
 from spineseg.learning.runs import append_rows
 from spineseg.learning.sampling import collate
 from spineseg.learning.schedule import MovingAverage, learning_rate
@@ -186,7 +187,8 @@ class NetworkTraining(L.LightningModule):
         with self._autocast():
             loss = self.task.loss(self.network, batch)
         self.optimizer.zero_grad(set_to_none=True)
-        self.manual_backward(loss)
+        with repeatable(self.device):
+            self.manual_backward(loss)
         norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), options.gradient_clip)
         value, norm = torch.stack((loss.detach(), norm)).tolist()  # the only time that a step waits for a GPU
         if not math.isfinite(value):
