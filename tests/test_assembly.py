@@ -73,13 +73,24 @@ def test_bone_beside_the_spine_is_taken_for_no_vertebra():
 
 
 def test_a_part_of_another_phase_goes_to_the_vertebra_that_it_touches_when_the_sequence_has_no_place_for_it():
-    labels, logits = spine()
-    phase = phase_of(labels)
+    labels, _ = spine()
     upper = np.argwhere(labels == IDS["L3"])[:, 2].max()
-    phase[:, :, upper - 2 : upper + 1][labels[:, :, upper - 2 : upper + 1] == IDS["L3"]] = phase[labels == IDS["L4"]][0]
-    found = assembled(phase, logits)
+    for row in (5, 6, 8, 9, 11):
+        labels[row, 4:12, upper - 2] = 0  # what holds the part is thin
+    phase = phase_of(labels)
+    phase[:, :, upper - 1 : upper + 1][labels[:, :, upper - 1 : upper + 1] == IDS["L3"]] = phase[labels == IDS["L4"]][0]
+    found = assembled(phase, known(labels))
     assert np.array_equal(named(found), labels)
     assert [c for c in found.changes if "by itself L3, is taken for no vertebra" in c]
+
+
+def test_a_vertebra_torn_through_bone_is_one_before_the_sequence_sees_it():
+    labels, logits = spine()
+    phase = phase_of(labels)
+    middle = int(np.argwhere(labels == IDS["L3"])[:, 2].mean())
+    phase[:, 7:, : middle + 3][labels[:, 7:, : middle + 3] == IDS["L3"]] = phase[labels == IDS["L4"]][0]
+    found = assembled(phase, logits)
+    assert np.array_equal(named(found), labels) and found.changes == ()
 
 
 def test_bone_that_touches_no_vertebra_stays_out_however_near():

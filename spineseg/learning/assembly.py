@@ -15,6 +15,7 @@ from spineseg.data.affine import spacing_of
 from spineseg.evaluation.metrics import keep_largest
 from spineseg.evaluation.pieces import connected_pieces
 from spineseg.learning.cascade import PHASES
+from spineseg.learning.joining import faces_mm2, joined
 from spineseg.learning.ordering import Ordering, order, spacing_mm
 
 ALONG = 0.35  # of the distance between neighbours: parts of one phase so close along the spine are one vertebra ...
@@ -65,6 +66,10 @@ def assemble(phase: np.ndarray, logits: Tensor, affine: np.ndarray, coarse_affin
     least = [config.inference.smallest_ml, config.inference.smallest_at_edge_ml]
     smallest, at_edge = (max(1, round(ml * 1000 / np.prod(spacing))) for ml in least)
     to_coarse = np.linalg.inv(coarse_affine) @ affine
+
+    def volumes_ml(owner):
+        return np.bincount(owner) * np.prod(spacing) / 1000
+
     if naming in ("own", "phase"):
         voxels = np.argwhere(phase)
         names = names_at(logits, voxels @ to_coarse[:3, :3].T + to_coarse[:3, 3])
@@ -81,10 +86,13 @@ def assemble(phase: np.ndarray, logits: Tensor, affine: np.ndarray, coarse_affin
     parts = fragments(_mean(world, owner), phase_of, _mean(names, owner).argmax(1), np.bincount(owner))
     owner = parts[owner]
     pieces[tuple(voxels.T)] = owner + 1
+    at_end = np.bincount(owner, np.isin(voxels[:, 2], (0, pieces.shape[2] - 1))) > 0
+    parts = joined(faces_mm2(pieces, spacing), _mean(world, owner), volumes_ml(owner), _mean(names, owner), at_end)
+    owner = parts[owner]
+    pieces[tuple(voxels.T)] = owner + 1
     evidence = np.log(_mean(names, owner))
     if naming == "order":
-        volumes_ml = np.bincount(owner) * np.prod(spacing) / 1000
-        return _renumbered(pieces, order(evidence, _mean(world, owner), volumes_ml, config.order), growth)
+        return _renumbered(pieces, order(evidence, _mean(world, owner), volumes_ml(owner), config.order), growth)
     best = evidence.argmax(1) if len(evidence) else np.zeros(0, int)
     return _renumbered(pieces, Ordering(best + 1, np.exp(evidence.max(1, initial=-np.inf)), ()))
 
