@@ -7,7 +7,6 @@ are no larger than a vertebra. Neighbours are parted by a disc and meet at their
 from __future__ import annotations
 
 import numpy as np
-from scipy.ndimage import find_objects
 
 from spineseg.anatomy.labels import VERTEBRAE
 from spineseg.anatomy.phantom.levels import VOLUME_ML
@@ -33,8 +32,8 @@ def faces_mm2(pieces: np.ndarray, spacing: np.ndarray) -> np.ndarray:
         `(n, n)` mm^2, symmetric, 0 on the diagonal.
     """
     # what lies around the spine would take most of the time
-    (inside,) = find_objects((pieces > 0).view(np.uint8)) or (np.s_[:0, :0, :0],)
-    pieces = pieces[inside]
+    occupied = [np.flatnonzero(pieces.any(tuple({0, 1, 2} - {axis}))) for axis in range(3)]
+    pieces = pieces[tuple(slice(at[0], at[-1] + 1) if len(at) else slice(0) for at in occupied)]
     n = int(pieces.max(initial=0)) + 1
     area = np.zeros((n, n))
     for axis in range(3):
