@@ -93,6 +93,14 @@ def test_a_vertebra_torn_through_bone_is_one_before_the_sequence_sees_it():
     assert np.array_equal(named(found), labels) and found.changes == ()
 
 
+@pytest.mark.parametrize(("first", "by_itself"), [(0, True), (1, False)])
+def test_what_the_end_of_the_scan_shows_below_a_vertebra_comes_before_the_sequence_by_itself(first, by_itself):
+    labels = spine()[0][:, :, 8 - first :]  # L4 ends one or two slices above the last one
+    labels[4:12, 4:12, first] = IDS["L5"]
+    found = assembled(phase_of(labels), known(labels))
+    assert bool(found.changes) == by_itself
+
+
 def test_bone_that_touches_no_vertebra_stays_out_however_near():
     labels, logits = spine()
     phase = phase_of(labels)

@@ -9,13 +9,13 @@ from spineseg.learning.ordering import spacing_mm
 STEP, USUAL = spacing_mm()[IDS["L3"] - 1], VOLUME_ML["L3"][1]
 
 
-def numbers(parts, faces, at_end=()):
-    """Numbers of the vertebrae for parts `(height mm, ml)`, all of them L3 by themselves, and faces `{(i, j): mm2}`."""
+def numbers(parts, faces, at_end=(), level="L3"):
+    """Numbers of the vertebrae for parts `(height mm, ml)`, the first a `level`, and faces `{(i, j): mm2}`."""
     n = len(parts)
     area, names = np.zeros((n, n)), np.full((n, 25), 0.01)
     for (i, j), mm2 in faces.items():
         area[i, j] = area[j, i] = mm2
-    names[:, IDS["L3"] - 1] = 0.76
+    names[1:, IDS["L3"] - 1] = names[:1, IDS[level] - 1] = 0.76
     centres = np.array([(0.0, 0.0, z) for z, _ in parts]).reshape(-1, 3)
     return joined(area, centres, [ml for _, ml in parts], names, [i in at_end for i in range(n)]).tolist()
 
@@ -81,3 +81,29 @@ def test_faces_of_the_parts_add_up():
     half = face_of(0.25 * USUAL, 0.6 * FACE)
     assert numbers(parts, {(0, 2): half, (1, 2): half}) == [0, 1, 2]
     assert numbers(parts, {(0, 2): half, (1, 2): half, (0, 1): face_of(0.3 * USUAL, 6.0)}) == [0, 0, 0]
+
+
+def test_a_face_inside_a_vertebra_joins_nothing_further():
+    parts = [(0.0, 0.3 * USUAL), (1.0, 0.2 * USUAL), (90.0, 0.3 * USUAL)]
+    assert numbers(parts, {(0, 1): face_of(0.2 * USUAL, 9.0)}) == [0, 0, 1]
+
+
+def test_a_vertebra_has_its_parts_end_too():
+    """The third part is larger than either of the first two, and smaller than both."""
+    parts = [(0.0, 0.3 * USUAL), (1.0, 0.35 * USUAL), (2.0, 0.7 * USUAL)]
+    faces = {(0, 1): face_of(0.3 * USUAL, 6.0), (0, 2): face_of(0.65 * USUAL, 3.0)}
+    assert numbers(parts, faces) == [0, 0, 0]
+    assert numbers(parts, faces, at_end=(1,)) == [0, 0, 1]
+
+
+@pytest.mark.parametrize(("height", "together"), [(0.55, True), (0.65, False), (-0.35, True), (-0.45, False)])
+def test_a_vertebra_lies_where_most_of_it_is(height, together):
+    """Two parts, of four to one, lie .08 of the way down; the third touches the one that is too far for it alone."""
+    parts = [(0.0, 0.8 * USUAL), (0.4 * STEP, 0.2 * USUAL), (height * STEP, 0.15 * USUAL)]
+    faces = {(0, 1): face_of(0.2 * USUAL, 9.0), (0 if height > 0 else 1, 2): face_of(0.15 * USUAL, 4.0)}
+    assert numbers(parts, faces) == [0, 0, 0 if together else 1]
+
+
+def test_of_two_likely_levels_the_larger_says_how_large_a_vertebra_may_be():
+    parts = [(0.0, VOLUME_ML["C5"][1]), (1.0, 0.5 * USUAL)]
+    assert numbers(parts, {(0, 1): face_of(VOLUME_ML["C5"][1], 5.0)}, level="C5") == [0, 0]

@@ -28,7 +28,7 @@ def gradients_of_a_table(times: int) -> set[bytes]:
 
 def test_gradients_of_a_table_read_at_many_places_are_always_the_same(threads):
     with repeatable(torch.device("cpu")):
-        assert len(gradients_of_a_table(40)) == 1  # 40, each time that it was tried without
+        assert len(gradients_of_a_table(40)) == 1  # without: 40 on an idle machine, 1 to 40 on a busy one
 
 
 def test_a_training_step_asks_for_it_when_it_goes_back(tiny, monkeypatch):

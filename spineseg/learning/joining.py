@@ -1,7 +1,7 @@
-"""Pieces of different phases that are parts of one torn vertebra.
+"""Pieces that touch and are parts of one torn vertebra.
 
 A vertebra that the fine stage tore is cut through bone: its parts share a broad face, lie at one height and together
-are no larger than a vertebra. Neighbours are parted by a disc and meet at their small facet joints.
+are not much larger than a vertebra. Neighbours are parted by a disc and meet at their small facet joints.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from spineseg.anatomy.labels import VERTEBRAE
 from spineseg.anatomy.phantom.levels import VOLUME_ML
 from spineseg.learning.ordering import spacing_mm
 
-FACE = 2.0  # least area that a torn vertebra's parts share, by the volume of the smaller one ^ (2/3) ...
-SMALL_FACE = 1.0  # ... and where that one holds less than `SMALL` of the usual volume of the level
+FACE = 2.0  # least shared area over (volume of the smaller part) ^ (2/3); one side of a cube of that volume is 1
+SMALL_FACE = 1.0  # the same where the smaller part holds less than `SMALL` of the usual volume of the level
 SMALL = 0.2
 APART = 0.5  # of the distance between neighbours: most that the parts' centres lie apart along the spine
 FULL = 1.4  # of the usual volume of the level: most that the parts have together
