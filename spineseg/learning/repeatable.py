@@ -21,6 +21,9 @@ def repeatable(device: torch.device) -> Iterator[None]:
     Args:
         device: Where the gradients are computed.
 
+    Raises:
+        RuntimeError: From inside, by an operation that PyTorch has in no fixed order on a CPU.
+
     Source:
         https://docs.pytorch.org/docs/stable/generated/torch.use_deterministic_algorithms.html: `index_put_` with
         `accumulate=True` is not deterministic on a CPU unless this is asked for.
